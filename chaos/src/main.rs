@@ -1,0 +1,2 @@
+//! Fault runs.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Cross-cluster replication for everything that speaks the Kafka protocol.
