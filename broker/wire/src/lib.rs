@@ -1,1 +1,2 @@
 //! Kafka's wire protocol.
+pub mod records;

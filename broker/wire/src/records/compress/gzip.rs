@@ -1,0 +1,19 @@
+//! Gzip; a block may hold several members, one after the other.
+
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::bufread::MultiGzDecoder;
+use flate2::write::GzEncoder;
+
+use super::{Failure, read_capped};
+
+pub(super) fn compress(block: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(block.len() / 2), Compression::default());
+    encoder.write_all(block)?;
+    encoder.finish()
+}
+
+pub(super) fn decompress(block: &[u8], cap: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
+    read_capped(MultiGzDecoder::new(block), block.len(), cap, out)
+}
