@@ -1,1 +1,2 @@
 //! Cross-cluster replication for everything that speaks the Kafka protocol.
+pub mod config;
