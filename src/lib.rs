@@ -1,2 +1,3 @@
 //! Cross-cluster replication for everything that speaks the Kafka protocol.
+pub mod cli;
 pub mod config;
