@@ -5,7 +5,8 @@ use bytes::{Bytes, BytesMut};
 use super::header::{LENGTH_PREFIX_BYTES, at};
 use super::record::Parts;
 use super::{
-    BatchHeader, Codec, HEADER_BYTES, NO_TIMESTAMP, Record, RecordError, RecordHeader, RecordRef, compress, crc,
+    BatchHeader, BatchView, Codec, HEADER_BYTES, NO_TIMESTAMP, Record, RecordError, RecordHeader, RecordRef, compress,
+    crc,
 };
 
 /// Collects records and writes them as one batch.
@@ -194,6 +195,14 @@ pub fn encode_batch(header: &BatchHeader, records: &[Record]) -> Result<Bytes, R
         parts(record).write(&mut block)?;
     }
     assemble(header, &block)
+}
+
+/// The same batch under another codec, as a leader stores it when the topic's `compression.type` names one. `cap` bounds
+/// the decompressed block, bytes.
+pub fn recompress(batch: &BatchView, codec: Codec, cap: usize) -> Result<Bytes, RecordError> {
+    let mut header = batch.header;
+    header.attributes = header.attributes.with_codec(codec);
+    assemble(header, &batch.decompress(cap)?)
 }
 
 fn assemble(mut header: BatchHeader, block: &[u8]) -> Result<Bytes, RecordError> {

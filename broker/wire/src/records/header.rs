@@ -25,16 +25,12 @@ pub const NO_SEQUENCE: i32 = -1;
 pub const NO_TIMESTAMP: i64 = -1;
 
 pub(crate) mod at {
-    //! Byte offsets of the fields.
+    //! Byte offsets of fields that are patched in place.
     pub(crate) const BASE_OFFSET: usize = 0;
     pub(crate) const LEADER_EPOCH: usize = 12;
     pub(crate) const MAGIC: usize = 16;
     pub(crate) const CRC: usize = 17;
     pub(crate) const ATTRIBUTES: usize = 21;
-    pub(crate) const MAX_TIMESTAMP: usize = 35;
-    pub(crate) const PRODUCER_ID: usize = 43;
-    pub(crate) const PRODUCER_EPOCH: usize = 51;
-    pub(crate) const BASE_SEQUENCE: usize = 53;
 }
 
 /// Every field of a v2 batch header, as on the wire.

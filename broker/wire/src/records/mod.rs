@@ -14,11 +14,13 @@ mod crc;
 mod error;
 mod header;
 mod record;
+mod recrc;
+pub mod validate;
 mod varint;
 mod view;
 
 pub use attributes::{Attributes, TimestampType};
-pub use builder::{BatchBuilder, encode_batch};
+pub use builder::{BatchBuilder, encode_batch, recompress};
 pub use compress::{Codec, DECOMPRESSED_BYTES_MAX};
 pub use control::{ControlMarker, control_batch};
 pub use crc::{patch_base_offset, patch_leader_epoch, verify_crc};
@@ -26,6 +28,7 @@ pub use error::RecordError;
 pub use header::{BATCH_OVERHEAD, BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES};
 pub use header::{NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP};
 pub use record::{HeaderIter, Record, RecordHeader, RecordIter, RecordRef};
+pub use recrc::{HeaderPatch, recrc_header};
 pub use view::{BatchView, Batches, decode_records};
 
 #[cfg(test)]
