@@ -15,6 +15,9 @@ pub fn message_impl(out: &mut String, message: &Message) {
     line!(out, "codec::check_encode::<Self>(version)?; self.write(version, buf) }}");
     line!(out, "fn decode(version: i16, buf: &mut Bytes) -> Result<Self, DecodeError> {{");
     line!(out, "codec::check_decode::<Self>(version)?; Self::read(version, buf) }}");
+    if errors_in(message, &message.structs[0]) {
+        line!(out, "fn each_error(&self, visit: &mut dyn FnMut(crate::ErrorCode)) {{ self.errors(visit); }}");
+    }
     line!(out, "}}");
 }
 
@@ -45,6 +48,44 @@ pub fn struct_impl(out: &mut String, message: &Message, item: &Struct) {
     line!(out, "}};");
     read_tags(out, message, item);
     line!(out, "let _ = (version, flex, buf); Ok(out) }}");
+    if errors_in(message, item) {
+        visit_errors(out, message, item);
+    }
+    line!(out, "}}");
+}
+
+/// Whether the struct, or one inside it, has an error code.
+fn errors_in(message: &Message, item: &Struct) -> bool {
+    item.fields.iter().any(|f| is_error(f) || inner_struct(message, f).is_some_and(|s| errors_in(message, s)))
+}
+
+fn is_error(field: &Field) -> bool {
+    field.name == "error_code" && field.ty == Type::I16
+}
+
+fn inner_struct<'a>(message: &'a Message, field: &Field) -> Option<&'a Struct> {
+    let name = field.ty.struct_name()?;
+    message.structs.iter().find(|s| s.name == name)
+}
+
+/// A walk over all error codes, outer before inner.
+fn visit_errors(out: &mut String, message: &Message, item: &Struct) {
+    line!(out, "fn errors(&self, visit: &mut dyn FnMut(crate::ErrorCode)) {{");
+    for field in &item.fields {
+        let name = ident(&field.name);
+        if is_error(field) {
+            line!(out, "visit(crate::ErrorCode(self.{name}));");
+        }
+        if !inner_struct(message, field).is_some_and(|s| errors_in(message, s)) {
+            continue;
+        }
+        match (&field.ty, optional(field)) {
+            (Type::Array(_), false) => line!(out, "for e in &self.{name} {{ e.errors(visit); }}"),
+            (Type::Array(_), true) => line!(out, "for e in self.{name}.iter().flatten() {{ e.errors(visit); }}"),
+            (_, false) => line!(out, "self.{name}.errors(visit);"),
+            (_, true) => line!(out, "if let Some(e) = &self.{name} {{ e.errors(visit); }}"),
+        }
+    }
     line!(out, "}}");
 }
 

@@ -3,6 +3,7 @@
 //! Messages are described once per API in `schema/` (all versions in one file); `build.rs` makes structs, encoders and decoders of them.
 //! No input makes a decoder panic or loop, and what it allocates is bounded by [`messages::ELEMENT_SIZES`].
 
+pub mod client;
 pub mod codec;
 mod error;
 mod error_code;
@@ -41,14 +42,19 @@ pub trait Message: Sized {
     /// # Errors
     /// A version outside [`Message::VERSIONS`], or bytes that are not such a message.
     fn decode(version: i16, buf: &mut Bytes) -> Result<Self, DecodeError>;
+
+    /// Shows `visit` every error code in the message, [`ErrorCode::NONE`] too, outer ones before inner ones.
+    fn each_error(&self, visit: &mut dyn FnMut(ErrorCode)) {
+        let _ = visit;
+    }
 }
 
 /// A request, and with it its API.
-pub trait Request: Message {
+pub trait Request: Message + Send + Sync + 'static {
     /// The API.
     const KEY: ApiKey;
     /// What the broker answers.
-    type Response: Message;
+    type Response: Message + Send + 'static;
 
     /// Version of the header before a request of this `version`.
     fn header_version(version: i16) -> i16 {
