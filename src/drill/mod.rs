@@ -4,7 +4,11 @@
 //! full read of every log ([`logs`]), put together by pure code ([`checker`]).
 
 pub mod checker;
+pub mod error;
+pub mod fleet;
 pub mod history;
+pub mod logs;
 pub mod payload;
 pub mod processes;
 pub mod shapes;
+pub mod workload;

@@ -30,7 +30,9 @@ pub(super) fn judge(case: &Case<'_>, place: &Place, log: &Log, report: &mut Repo
         *earlier += 1;
         if write.place.cluster == place.cluster {
             judge_at_origin(*earlier, entry.offset, uid, write.outcome, &at, report);
-            if *earlier == 1 && last_seq.insert(uid.producer, uid.seq).is_some_and(|before| before > uid.seq) {
+            // An unanswered write of a producer that was given up may land at any later time; an answered one may not.
+            let ordered = *earlier == 1 && matches!(write.outcome, Outcome::Ok(_));
+            if ordered && last_seq.insert(uid.producer, uid.seq).is_some_and(|before| before > uid.seq) {
                 report.add("reord", || format!("{}: {uid} after a later one of its producer", at()));
             }
         } else if !may_stand(case, &write.place.cluster, place) {
