@@ -32,4 +32,8 @@ pub use recrc::{HeaderPatch, recrc_header};
 pub use view::{BatchView, Batches, decode_records};
 
 #[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod round_trip_tests;

@@ -124,6 +124,8 @@ pub fn decompress_into(codec: Codec, block: &[u8], cap: usize, out: &mut Vec<u8>
             out.extend_from_slice(block);
             Ok(())
         }
+        // not every decoder misses the header of a stream without one
+        _ if block.is_empty() => Err(Failure::Corrupt("empty input".into())),
         Codec::Gzip => gzip::decompress(block, cap, out),
         Codec::Snappy => snappy::decompress(block, cap, out),
         Codec::Lz4 => lz4::decompress(block, cap, out),
