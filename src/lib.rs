@@ -1,4 +1,6 @@
 //! Cross-cluster replication for everything that speaks the Kafka protocol.
 pub mod cli;
+pub mod cluster;
 pub mod config;
+pub mod core;
 pub mod drill;

@@ -1,0 +1,2 @@
+//! The only place that talks to clusters, behind the two ports [`ports::Source`] and [`ports::Sink`].
+pub mod ports;

@@ -1,0 +1,12 @@
+//! The pure core: events in, commands out. No tokio, rdkafka, sled, clock or file system; time and chance are arguments.
+pub mod batch;
+pub mod checkpoint;
+pub mod failover;
+pub mod gap;
+pub mod groups;
+pub mod ids;
+pub mod lane;
+pub mod offset_map;
+pub mod planted;
+pub mod progress;
+pub mod provenance;
