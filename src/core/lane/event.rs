@@ -293,4 +293,3 @@ pub enum State {
     /// Stands still.
     Stopped(StopReason),
 }
-

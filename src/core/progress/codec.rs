@@ -21,7 +21,9 @@ const KIND_CHUNK: u8 = b'c';
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Written by a newer Causeway.
-    #[error("progress record has format version {found}, this build reads up to {FORMAT_VERSION}: run the newer build that wrote it")]
+    #[error(
+        "progress record has format version {found}, this build reads up to {FORMAT_VERSION}: run the newer build that wrote it"
+    )]
     NewerVersion {
         /// The version found.
         found: u8,

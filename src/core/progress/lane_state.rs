@@ -107,12 +107,7 @@ impl LaneState {
     }
 
     /// Takes in that `range` is done and where its records landed. Nothing changes on an error.
-    pub fn append(
-        &mut self,
-        range: SourceRange,
-        runs: &[Run],
-        leader_epoch: LeaderEpoch,
-    ) -> Result<(), AppendError> {
+    pub fn append(&mut self, range: SourceRange, runs: &[Run], leader_epoch: LeaderEpoch) -> Result<(), AppendError> {
         if range.from < self.position() {
             // a repeat: check on a copy, so that an error leaves no half-cut state behind
             let mut map = self.map.clone();

@@ -20,8 +20,8 @@ use super::{
     gap::Gap,
     groups::LastWritten,
     ids::{
-        FlowEpoch, FlowName, GroupName, LaneId, LeaderEpoch, PartitionId, SourceOffset, TargetOffset, TopicId, TopicName,
-        UnixMillis,
+        FlowEpoch, FlowName, GroupName, LaneId, LeaderEpoch, PartitionId, SourceOffset, TargetOffset, TopicId,
+        TopicName, UnixMillis,
     },
     offset_map::Run,
 };
