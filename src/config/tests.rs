@@ -208,3 +208,48 @@ fn a_secret_reference_is_resolved_and_neither_shown_nor_logged() {
     let error = load_layers(&text, &[], &[], &[]).unwrap_err().to_string();
     assert!(error.contains("PW") && error.contains("clusters.east.client.x.password"), "{error}");
 }
+
+#[test]
+fn no_damaged_file_makes_the_reader_panic() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let pieces = [
+        "[",
+        "]",
+        "\"",
+        "=",
+        "{",
+        "}",
+        "\n",
+        "flows",
+        "[[flows]]",
+        "é",
+        "0",
+        "re:(",
+        ".",
+        "'''",
+        "\u{0}",
+        "-",
+        "1979-05-27",
+    ];
+    for _ in 0..3000 {
+        let mut text = GOOD.to_owned();
+        for _ in 0..rng.usize(1..4) {
+            let mut at = rng.usize(0..text.len());
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            if rng.bool() || !text.is_ascii() {
+                text.insert_str(at, pieces[rng.usize(0..pieces.len())]);
+            } else {
+                text.remove(at);
+            }
+        }
+        let mut problems = Vec::new();
+        let layer = file::parse("damaged.toml", &text, &mut problems);
+        let merged = merge(vec![layer]).unwrap();
+        if let Ok(raw) = merged.try_deserialize::<raw::Config>() {
+            let context = check::Context { origins: &BTreeMap::new(), env: &|_| None };
+            let _ = check::check(raw, &context);
+        }
+    }
+}
