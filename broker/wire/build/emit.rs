@@ -35,8 +35,26 @@ pub fn messages(files: &[File]) -> String {
         }
         line!(out, "}}");
     }
+    table(&mut out, files);
     sizes(&mut out, files);
     out
+}
+
+/// Table of all messages, for tools and tests that treat them alike.
+fn table(out: &mut String, files: &[File]) {
+    line!(out, "/// Every message of this crate.");
+    line!(out, "pub static ALL: &[AnyMessage] = &[");
+    for file in files {
+        let module = snake(&file.name);
+        match &file.kind {
+            Kind::Api { .. } => {
+                line!(out, "AnyMessage::of::<{module}::{}Request>(),", file.name);
+                line!(out, "AnyMessage::of::<{module}::{}Response>(),", file.name);
+            }
+            Kind::Data { .. } => line!(out, "AnyMessage::of::<{module}::{}>(),", file.name),
+        }
+    }
+    line!(out, "];");
 }
 
 fn module_doc(file: &File) -> String {

@@ -197,7 +197,8 @@ pub(crate) fn get_array<T>(
     if count.saturating_mul(least) > buf.len() {
         return Err(DecodeError::Count { count, left: buf.len() });
     }
-    let mut items = Vec::with_capacity(count);
+    // Elements can be larger in memory than on the wire, and arrays nest: reserve no more bytes than are left, then grow with what really comes.
+    let mut items = Vec::with_capacity(count.min(buf.len() / size_of::<T>().max(1)));
     for _ in 0..count {
         items.push(read(buf)?);
     }

@@ -93,8 +93,9 @@ impl Connection {
             _ => Err(ClientError::Unsupported {
                 address: self.address.clone(),
                 api: R::KEY,
-                wanted: format!("{low} to {high}"),
-                offered: offered.map_or_else(|| "nothing".to_owned(), |(low, high)| format!("{low} to {high}")),
+                wanted: format!("one of versions {low} to {high}"),
+                offered: offered
+                    .map_or_else(|| "no version".to_owned(), |(low, high)| format!("versions {low} to {high}")),
             }),
         }
     }

@@ -69,7 +69,7 @@ pub enum ClientError {
         cause: String,
     },
     /// The peer has no version of the API that we speak.
-    #[error("{address} does not offer {api} {wanted}, only {offered}")]
+    #[error("{address} offers {offered} of {api}, wanted {wanted}")]
     Unsupported {
         /// `host:port`.
         address: String,

@@ -57,7 +57,6 @@ async fn ask(
     let request = ApiVersionsRequest {
         client_software_name: SOFTWARE_NAME.to_owned(),
         client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..Default::default()
     };
     let stranger = |detail: String| ClientError::NotKafka { address: connection.address.clone(), detail };
     let body = connection.call_raw(version, &request, config.connect_timeout).await.map_err(|error| match error {
