@@ -1,6 +1,6 @@
 //! Building batches.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::header::{LENGTH_PREFIX_BYTES, at};
 use super::record::Parts;
@@ -22,7 +22,8 @@ use super::{
 pub struct BatchBuilder {
     header: BatchHeader,
     codec: Codec,
-    block: Vec<u8>,
+    /// Room for the header, then the records.
+    records: Vec<u8>,
     base_timestamp: Option<i64>,
     append_time: Option<i64>,
     last_offset_delta: Option<i32>,
@@ -36,13 +37,20 @@ impl BatchBuilder {
         Self {
             header: BatchHeader::default(),
             codec,
-            block: Vec::new(),
+            records: vec![0; HEADER_BYTES],
             base_timestamp: None,
             append_time: None,
             last_offset_delta: None,
             next_delta: 0,
             max_timestamp: NO_TIMESTAMP,
         }
+    }
+
+    /// Reserves memory for records of that many bytes, uncompressed.
+    #[must_use]
+    pub fn reserve(mut self, records_bytes: usize) -> Self {
+        self.records.reserve(records_bytes);
+        self
     }
 
     /// Offset of the first record.
@@ -149,7 +157,7 @@ impl BatchBuilder {
 
     /// Size if built without compression, bytes.
     pub fn uncompressed_size(&self) -> usize {
-        HEADER_BYTES + self.block.len()
+        self.records.len()
     }
 
     /// Compresses, sums and returns the batch.
@@ -163,7 +171,7 @@ impl BatchBuilder {
         if header.last_offset_delta < last_pushed {
             return Err(RecordError::Unencodable("last offset delta before the last record"));
         }
-        assemble(header, &self.block)
+        assemble(header, self.records)
     }
 
     fn write<'a, H>(&mut self, parts: Parts<'a, H>) -> Result<(), RecordError>
@@ -176,7 +184,7 @@ impl BatchBuilder {
         let next = parts.offset_delta.checked_add(1).ok_or(RecordError::Unencodable("offset delta too large"))?;
         let base = *self.base_timestamp.get_or_insert(NO_TIMESTAMP);
         let timestamp = base.wrapping_add(parts.timestamp_delta);
-        parts.write(&mut self.block)?;
+        parts.write(&mut self.records)?;
         self.next_delta = next;
         self.header.records_count += 1;
         self.max_timestamp = self.max_timestamp.max(timestamp);
@@ -190,11 +198,11 @@ pub fn encode_batch(header: &BatchHeader, records: &[Record]) -> Result<Bytes, R
     let mut header = *header;
     header.records_count =
         i32::try_from(records.len()).map_err(|_| RecordError::Unencodable("too many records for one batch"))?;
-    let mut block = Vec::new();
+    let mut block = vec![0; HEADER_BYTES];
     for record in records {
         parts(record).write(&mut block)?;
     }
-    assemble(header, &block)
+    assemble(header, block)
 }
 
 /// The same batch under another codec, as a leader stores it when the topic's `compression.type` names one. `cap` bounds
@@ -202,29 +210,28 @@ pub fn encode_batch(header: &BatchHeader, records: &[Record]) -> Result<Bytes, R
 pub fn recompress(batch: &BatchView, codec: Codec, cap: usize) -> Result<Bytes, RecordError> {
     let mut header = batch.header;
     header.attributes = header.attributes.with_codec(codec);
-    assemble(header, &batch.decompress(cap)?)
+    let mut records = vec![0; HEADER_BYTES];
+    records.extend_from_slice(&batch.decompress(cap)?);
+    assemble(header, records)
 }
 
-fn assemble(mut header: BatchHeader, block: &[u8]) -> Result<Bytes, RecordError> {
-    let compressed;
-    let stored = match header.attributes.codec()? {
-        Codec::None => block,
-        // an empty batch has no block at all, whatever its codec bits say
-        _ if block.is_empty() => block,
-        codec => {
-            compressed = compress::compress(codec, block)?;
-            &compressed
-        }
-    };
-    let size = HEADER_BYTES + stored.len();
-    header.batch_length =
-        i32::try_from(size - LENGTH_PREFIX_BYTES).map_err(|_| RecordError::Unencodable("batch larger than 2 GiB"))?;
-    let mut out = BytesMut::with_capacity(size);
-    header.write(&mut out);
-    out.extend_from_slice(stored);
-    let sum = crc::compute(&out);
-    crc::put(&mut out, at::CRC, sum.to_be_bytes());
-    Ok(out.freeze())
+/// Writes `header` with its length and CRC, and `records` under its codec. `records` begins with room for the header, so
+/// that a batch without compression is finished in place.
+fn assemble(mut header: BatchHeader, mut records: Vec<u8>) -> Result<Bytes, RecordError> {
+    let codec = header.attributes.codec()?;
+    // an empty batch has no block at all, whatever its codec bits say
+    if codec != Codec::None && records.len() > HEADER_BYTES {
+        let mut stored = Vec::with_capacity(HEADER_BYTES + records.len() / 2);
+        stored.resize(HEADER_BYTES, 0);
+        compress::compress_into(codec, &records[HEADER_BYTES..], &mut stored)?;
+        records = stored;
+    }
+    let batch_length = i32::try_from(records.len() - LENGTH_PREFIX_BYTES);
+    header.batch_length = batch_length.map_err(|_| RecordError::Unencodable("batch larger than 2 GiB"))?;
+    header.write(&mut &mut records[..HEADER_BYTES]);
+    let sum = crc::compute(&records);
+    crc::put(&mut records, at::CRC, sum.to_be_bytes());
+    Ok(records.into())
 }
 
 type Pair<'a> = (&'a [u8], Option<&'a [u8]>);

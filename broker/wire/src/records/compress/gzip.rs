@@ -8,10 +8,10 @@ use flate2::write::GzEncoder;
 
 use super::{Failure, read_capped};
 
-pub(super) fn compress(block: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(block.len() / 2), Compression::default());
+pub(super) fn compress(block: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let mut encoder = GzEncoder::new(out, Compression::default());
     encoder.write_all(block)?;
-    encoder.finish()
+    encoder.finish().map(drop)
 }
 
 pub(super) fn decompress(block: &[u8], cap: usize, out: &mut Vec<u8>) -> Result<(), Failure> {

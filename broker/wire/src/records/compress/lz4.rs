@@ -6,7 +6,7 @@
 
 use std::io::{self, Write};
 
-use lz4_flex::block::{DecompressError, decompress_into_with_dict};
+use lz4_flex::block::{DecompressError, decompress_into, decompress_into_with_dict};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
 use super::Failure;
@@ -22,11 +22,11 @@ const WINDOW_BYTES: usize = 64 << 10;
 /// The densest LZ4 sequence extends a match by 255 bytes per byte: memory for more than that is never needed.
 const EXPANSION_MAX: usize = 255;
 
-pub(super) fn compress(block: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn compress(block: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     let info = FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
-    let mut encoder = FrameEncoder::with_frame_info(info, Vec::with_capacity(block.len() / 2));
+    let mut encoder = FrameEncoder::with_frame_info(info, out);
     encoder.write_all(block)?;
-    encoder.finish().map_err(io::Error::other)
+    encoder.finish().map(drop).map_err(io::Error::other)
 }
 
 pub(super) fn decompress(block: &[u8], cap: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
@@ -120,8 +120,13 @@ impl Frame {
         let room = wanted.min(cap - start);
         out.resize(start + room, 0);
         let (before, target) = out.split_at_mut(start);
-        let window = if self.linked { &before[frame_start.max(start.saturating_sub(WINDOW_BYTES))..] } else { &[][..] };
-        match decompress_into_with_dict(stored, target, window) {
+        let outcome = if self.linked {
+            let window = &before[frame_start.max(start.saturating_sub(WINDOW_BYTES))..];
+            decompress_into_with_dict(stored, target, window)
+        } else {
+            decompress_into(stored, target)
+        };
+        match outcome {
             Ok(written) => {
                 out.truncate(start + written);
                 Ok(())
@@ -187,7 +192,9 @@ mod tests {
         let mut noise = vec![0; 150_000];
         fastrand::Rng::with_seed(7).fill(&mut noise);
         let mut out = Vec::new();
-        assert!(decompress(&compress(&noise).unwrap(), noise.len(), &mut out).is_ok());
+        let mut frame = Vec::new();
+        compress(&noise, &mut frame).unwrap();
+        assert!(decompress(&frame, noise.len(), &mut out).is_ok());
         assert!(out == noise);
     }
 }

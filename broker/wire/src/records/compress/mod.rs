@@ -95,12 +95,22 @@ impl FromStr for Codec {
 
 /// Compresses a block at the codec's default level.
 pub fn compress(codec: Codec, block: &[u8]) -> Result<Vec<u8>, RecordError> {
+    let mut out = Vec::with_capacity(block.len() / 2);
+    compress_into(codec, block, &mut out)?;
+    Ok(out)
+}
+
+/// Compresses a block at the codec's default level, behind what `out` already holds.
+pub fn compress_into(codec: Codec, block: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
     match codec {
-        Codec::None => Ok(block.to_vec()),
-        Codec::Gzip => gzip::compress(block),
-        Codec::Snappy => snappy::compress(block),
-        Codec::Lz4 => lz4::compress(block),
-        Codec::Zstd => zstd::compress(block),
+        Codec::None => {
+            out.extend_from_slice(block);
+            Ok(())
+        }
+        Codec::Gzip => gzip::compress(block, out),
+        Codec::Snappy => snappy::compress(block, out),
+        Codec::Lz4 => lz4::compress(block, out),
+        Codec::Zstd => zstd::compress(block, out),
     }
     .map_err(|error| RecordError::Compress { codec, reason: error.to_string() })
 }

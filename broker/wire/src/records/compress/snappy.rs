@@ -17,8 +17,7 @@ const BLOCK_BYTES: usize = 32 << 10;
 /// and is refused before memory is reserved for it.
 const EXPANSION_MAX: usize = 22;
 
-pub(super) fn compress(block: &[u8]) -> io::Result<Vec<u8>> {
-    let mut out = Vec::with_capacity(FRAME_HEADER_BYTES + block.len() / 2);
+pub(super) fn compress(block: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&VERSION.to_be_bytes());
     out.extend_from_slice(&VERSION.to_be_bytes());
@@ -29,7 +28,7 @@ pub(super) fn compress(block: &[u8]) -> io::Result<Vec<u8>> {
         out.extend_from_slice(&(len as i32).to_be_bytes());
         out.extend_from_slice(&scratch[..len]);
     }
-    Ok(out)
+    Ok(())
 }
 
 pub(super) fn decompress(block: &[u8], cap: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
