@@ -58,7 +58,9 @@ pub enum ProgressError {
         source: progress::DecodeError,
     },
     /// Another instance holds the flow.
-    #[error("the flow is held by {holder} at epoch {held}, not by us at epoch {ours}: this instance must not write any more")]
+    #[error(
+        "the flow is held by {holder} at epoch {held}, not by us at epoch {ours}: this instance must not write any more"
+    )]
     Fenced {
         /// Who holds it.
         holder: String,
