@@ -58,6 +58,12 @@ impl Attributes {
         self.0 & !(CODEC_MASK | LOG_APPEND_TIME | TRANSACTIONAL | CONTROL | DELETE_HORIZON)
     }
 
+    /// Only the bits a producer may set: codec and transaction.
+    #[must_use]
+    pub fn only_from_producers(self) -> Self {
+        Self(self.0 & (CODEC_MASK | TRANSACTIONAL))
+    }
+
     /// The same bits with another codec.
     #[must_use]
     pub fn with_codec(self, codec: Codec) -> Self {

@@ -197,4 +197,25 @@ mod tests {
         assert!(decompress(&frame, noise.len(), &mut out).is_ok());
         assert!(out == noise);
     }
+
+    #[test]
+    fn mutated_linked_frames_never_panic_and_never_pass_the_cap() {
+        let content: Vec<u8> = (0..40_000u32).flat_map(|i| (i / 9).to_le_bytes()).collect();
+        let info = FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Linked);
+        let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+        encoder.write_all(&content).unwrap();
+        let frame = encoder.finish().unwrap();
+        for seed in 0..2000 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut mutant = frame.clone();
+            for _ in 0..rng.usize(1..4) {
+                let at = rng.usize(..mutant.len());
+                mutant[at] = rng.u8(..);
+            }
+            let (mut out, cap) = (Vec::new(), 100_000);
+            if decompress(&mutant, cap, &mut out).is_ok() {
+                assert!(out.len() <= cap, "seed {seed}");
+            }
+        }
+    }
 }

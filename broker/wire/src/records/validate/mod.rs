@@ -93,13 +93,15 @@ pub struct BatchInfo {
 }
 
 impl BatchInfo {
-    /// The header change with which a leader appends this batch: offset, epoch, and times as the topic wants them.
+    /// The header change with which a leader appends this batch: offset, epoch, and times as the topic wants them. Only
+    /// the cleaner sets a delete horizon: one from a client would let its tombstones go too early, so it is cleared, as
+    /// are the bits without a meaning.
     pub fn append_patch(&self, base_offset: i64, leader_epoch: i32, topic: &ValidateOptions) -> HeaderPatch {
         let append_time = topic.timestamp_type == TimestampType::LogAppendTime;
         HeaderPatch {
             base_offset: Some(base_offset),
             partition_leader_epoch: Some(leader_epoch),
-            attributes: Some(self.header.attributes.with_log_append_time(append_time)),
+            attributes: Some(self.header.attributes.only_from_producers().with_log_append_time(append_time)),
             max_timestamp: Some(if append_time { topic.now } else { self.max_timestamp }),
             producer: None,
         }

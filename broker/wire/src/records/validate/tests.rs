@@ -232,3 +232,16 @@ fn only_the_broker_sets_append_time() {
     assert!(!header.attributes.is_log_append_time());
     assert_eq!(header.max_timestamp, NOW + 2);
 }
+
+#[test]
+fn a_client_s_delete_horizon_and_unknown_bits_are_not_stored() {
+    let codec = Codec::Zstd;
+    let bytes = with_header(codec, |h| h.attributes = Attributes(h.attributes.0 | 0x50c0));
+    let info = produce_batch(&bytes, &options()).unwrap();
+    let mut stored = bytes.to_vec();
+    let header = recrc_header(&mut stored, &info.append_patch(0, 0, &options())).unwrap();
+    assert_eq!(header.attributes, Attributes::default().with_codec(codec));
+    let transactional = with_header(codec, |h| h.attributes = h.attributes.with_transactional(true));
+    let info = produce_batch(&transactional, &options()).unwrap();
+    assert_eq!(info.append_patch(0, 0, &options()).attributes, Some(info.header.attributes));
+}
