@@ -1,0 +1,3 @@
+//! Sans-IO cores: every decision of the broker as a pure function of events and time.
+
+pub mod producer_state;

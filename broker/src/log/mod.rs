@@ -1,0 +1,114 @@
+//! Partition logs in Kafka's own on-disk format: segments, indexes, recovery, retention, group commit.
+//!
+//! ```text
+//! manager.rs    LogManager: all partitions of all log directories, checkpoints, lock, clean shutdown
+//! partition.rs  Log: one partition: append, roll; read.rs: fetch and look-ups; retain.rs: retention, truncation
+//! recover.rs    opening after a clean or unclean stop; segment.rs, index.rs, scan.rs: one segment
+//! flush.rs      group commit; disk.rs: the only door to the file system
+//! ```
+//! Calls are blocking and short: a write of 16 KiB to the page cache costs some 6 us, less than a hop to another thread, so small ones run where they are
+//! called; larger ones hand the worker's other tasks over first (`block_in_place`). Waiting for durability is async.
+//!
+//! Invariants that are easy to break:
+//! - An index entry is a hint. Whoever uses one checks that a batch header stands where it points, and scans from the segment's start if not.
+//! - A batch is acknowledged only after its bytes, and the directory entry of its segment, are flushed (`log.flush=ack`, law R24).
+//! - After a failed flush nothing in that directory is acknowledged any more.
+
+mod checkpoint;
+mod disk;
+mod epochs;
+mod error;
+mod flush;
+mod handles;
+mod index;
+mod manager;
+mod meta;
+mod names;
+mod partition;
+mod read;
+mod recover;
+mod retain;
+mod scan;
+mod segment;
+mod snapshot;
+mod txn_index;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use disk::{DirEntry, DirLock, Disk, DiskFile, RealDisk, Stat};
+pub use error::LogError;
+pub use manager::{LogManager, ManagerConfig, OpenReport};
+pub use meta::MetaProperties;
+pub use partition::{Appended, Log, Placing};
+pub use read::{Fetched, TimestampOffset};
+pub use recover::RecoveryReport;
+pub use retain::Retained;
+pub use txn_index::AbortedTxn;
+
+/// When appended data is flushed to disk (`log.flush`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlushPolicy {
+    /// Before it is acknowledged, in groups. Survives a power cut.
+    Ack,
+    /// Every so often; a power cut loses what came since, a killed process loses nothing.
+    Interval(Duration),
+    /// When the operating system likes; as `Interval` with about 30 s.
+    Os,
+}
+
+/// Settings of one partition's log, by Kafka's topic settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `segment.bytes`: size at which a segment is rolled.
+    pub segment_bytes: u64,
+    /// `segment.ms`: age (by record time) at which a segment is rolled.
+    pub segment_ms: i64,
+    /// `index.interval.bytes`: log bytes per index entry.
+    pub index_interval_bytes: u64,
+    /// `segment.index.bytes`: size at which an index is full and the segment is rolled.
+    pub segment_index_bytes: usize,
+    /// `retention.ms`; -1 for none.
+    pub retention_ms: i64,
+    /// `retention.bytes`; -1 for none.
+    pub retention_bytes: i64,
+    /// `cleanup.policy` has `delete`: the two settings above count.
+    pub delete: bool,
+    /// Offsets may have holes (compacted or mirrored topics). Without, recovery takes a hole for damage.
+    pub offset_gaps: bool,
+    /// `file.delete.delay.ms`: wait between the renaming of a file to `.deleted` and its removal.
+    pub file_delete_delay_ms: i64,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration_ms: i64,
+}
+
+impl Default for LogConfig {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        const DAY_MS: i64 = 24 * 3600 * 1000;
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * DAY_MS,
+            index_interval_bytes: 4096,
+            segment_index_bytes: 10 << 20,
+            retention_ms: 7 * DAY_MS,
+            retention_bytes: -1,
+            delete: true,
+            offset_gaps: false,
+            file_delete_delay_ms: 60_000,
+            producer_id_expiration_ms: DAY_MS,
+        }
+    }
+}
+
+/// I/O of this size or more lets the worker's other tasks move to another thread first.
+const HAND_OVER_BYTES: usize = 128 << 10;
+
+/// Runs blocking I/O of about `bytes` where it is, without holding up other tasks of a multi-threaded runtime if it is large.
+fn blocking<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let multi = || Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if bytes >= HAND_OVER_BYTES && multi() { tokio::task::block_in_place(work) } else { work() }
+}

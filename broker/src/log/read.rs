@@ -1,0 +1,358 @@
+//! Reading: fetches and look-ups by time. The log's lock is held only to see which segments there are; files are read without it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use causeway_wire::records::{BatchHeader, BatchView, DECOMPRESSED_BYTES_MAX, NO_TIMESTAMP};
+
+use super::blocking;
+use super::disk::{DiskFile, read_full_at};
+use super::error::LogError;
+use super::index::{OFFSET_ENTRY, OffsetEntry, Probe, TIME_ENTRY, TimeEntry, search_file};
+use super::names::{FileKind, segment_file};
+use super::partition::Log;
+use super::scan::{Found, HEADERS_CHUNK, Scan};
+use super::segment::Segment;
+use super::txn_index::{self, AbortedTxn};
+
+/// What a fetch found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Whole batches; the first one holds the offset asked for, and may begin before it.
+    pub bytes: Bytes,
+    /// Offset after the last batch, or the offset asked for if there is none.
+    pub next_offset: i64,
+}
+
+/// A record found by its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimestampOffset {
+    /// The record's time, ms.
+    pub timestamp: i64,
+    /// Its offset.
+    pub offset: i64,
+    /// Leader epoch of its batch.
+    pub leader_epoch: i32,
+}
+
+/// A segment as it was when the lock was held.
+struct View {
+    dir: Arc<Path>,
+    base: i64,
+    size: u64,
+    index: Probe<OFFSET_ENTRY>,
+    max_time: i64,
+}
+
+impl View {
+    fn of(dir: &Arc<Path>, segment: &Segment, offset: i64) -> Self {
+        let relative = segment.clamp_relative(offset);
+        let index = segment.index.probe(|raw| OffsetEntry::decode(raw).relative <= relative);
+        Self { dir: dir.clone(), base: segment.base, size: segment.size, index, max_time: segment.max_time }
+    }
+}
+
+impl Log {
+    /// Reads whole batches from the one that holds `offset`, up to `max_bytes` but at least one, and only such as lie below `upper` (high watermark, last stable or
+    /// durable offset). Ends at a segment's end even if there is room for more.
+    ///
+    /// # Errors
+    /// `offset` is before the log's start or after its end; the files cannot be read.
+    pub fn read(&self, offset: i64, max_bytes: usize, upper: i64) -> Result<Fetched, LogError> {
+        blocking(max_bytes, || {
+            let mut at = offset;
+            loop {
+                let Some((view, next_base)) = self.view(offset, at)? else {
+                    return Ok(Fetched { bytes: Bytes::new(), next_offset: offset });
+                };
+                let outcome = self.read_segment(&view, offset, max_bytes, upper);
+                match outcome {
+                    Ok(Some(fetched)) => return Ok(fetched),
+                    // Nothing at or after the offset in this segment: a hole at its end.
+                    Ok(None) => match next_base {
+                        Some(base) => at = base,
+                        None => return Ok(Fetched { bytes: Bytes::new(), next_offset: offset }),
+                    },
+                    // Retention may have taken the segment since the lock was dropped.
+                    Err(_) if offset < self.start_offset() => return Err(self.out_of_range(offset)),
+                    Err(error) => return Err(error),
+                }
+            }
+        })
+    }
+
+    /// The segment to look for `at` in, and the base of the one after it.
+    fn view(&self, offset: i64, at: i64) -> Result<Option<(View, Option<i64>)>, LogError> {
+        let inner = self.lock();
+        if inner.deleted {
+            return Err(LogError::Deleted);
+        }
+        let end = self.end_offset();
+        if offset < self.start_offset() || offset > end {
+            return Err(self.out_of_range(offset));
+        }
+        if offset == end {
+            return Ok(None);
+        }
+        let found = inner.segments.range(..=at).next_back().or_else(|| inner.segments.iter().next());
+        let next = inner.segments.range(at.saturating_add(1)..).next().map(|(base, _)| *base);
+        Ok(found.map(|(_, segment)| (View::of(&inner.dir, segment, offset), next)))
+    }
+
+    fn out_of_range(&self, offset: i64) -> LogError {
+        LogError::OffsetOutOfRange { offset, start: self.start_offset(), end: self.end_offset() }
+    }
+
+    fn read_segment(&self, view: &View, offset: i64, max: usize, upper: i64) -> Result<Option<Fetched>, LogError> {
+        let file = self.log_file(&view.dir, view.base)?;
+        let fail = |error: io::Error| LogError::io("read", &segment_file(&view.dir, view.base, FileKind::Log), &error);
+        let Some((pos, first)) = self.locate(view, &*file, offset).map_err(fail)? else { return Ok(None) };
+        if first.last_offset() >= upper {
+            return Ok(Some(Fetched { bytes: Bytes::new(), next_offset: offset }));
+        }
+        let want = max.max(first.size()).min((view.size - pos) as usize);
+        let mut raw = vec![0; want];
+        let read = read_full_at(&*file, &mut raw, pos).map_err(fail)?;
+        raw.truncate(read);
+        let (whole, next_offset) = whole_batches(&raw, offset, upper);
+        raw.truncate(whole);
+        Ok(Some(Fetched { bytes: raw.into(), next_offset }))
+    }
+
+    /// Position and header of the first batch whose last offset is not below `offset`.
+    fn locate(&self, view: &View, file: &dyn DiskFile, offset: i64) -> io::Result<Option<(u64, BatchHeader)>> {
+        let hint = self.index_hint(view, offset);
+        if let Some(pos) = hint
+            && let Some(found) = find_batch(view, file, pos, offset, true)?
+        {
+            return Ok(Some(found));
+        }
+        // No entry, or one that does not fit the log: the log is right.
+        find_batch(view, file, 0, offset, false)
+    }
+
+    fn index_hint(&self, view: &View, offset: i64) -> Option<u64> {
+        let relative = offset.saturating_sub(view.base).min(i64::from(i32::MAX)) as i32;
+        let raw = match view.index {
+            Probe::Found(raw) => raw,
+            Probe::OnDisk(0) => return None,
+            Probe::OnDisk(entries) => {
+                let file = self.open_file(&view.dir, view.base, FileKind::Index).ok()?;
+                search_file(&*file, entries, |raw| OffsetEntry::decode(raw).relative <= relative).ok()??.1
+            }
+        };
+        Some(u64::from(OffsetEntry::decode(&raw).position)).filter(|pos| *pos < view.size)
+    }
+
+    /// The first record, at or after the log's start and below `upper`, whose time is not before `timestamp` (ListOffsets by time). Decodes the records of one
+    /// batch, or of several if batches' declared times are larger than their records'.
+    ///
+    /// # Errors
+    /// Files cannot be read, or a batch cannot be decoded.
+    pub fn offset_for_timestamp(&self, timestamp: i64, upper: i64) -> Result<Option<TimestampOffset>, LogError> {
+        blocking(usize::MAX, || {
+            for view in self.views_by_time() {
+                if view.max_time < timestamp {
+                    continue;
+                }
+                let matches = |time: i64| time >= timestamp;
+                if let Some(found) = self.first_record(&view, self.time_hint(&view, timestamp)?, upper, &matches)? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// The first record with the largest time of all below `upper` (ListOffsets -3, KIP-734).
+    ///
+    /// # Errors
+    /// Files cannot be read, or a batch cannot be decoded.
+    pub fn offset_of_max_timestamp(&self, upper: i64) -> Result<Option<TimestampOffset>, LogError> {
+        blocking(usize::MAX, || {
+            let mut views = self.views_by_time();
+            // The oldest of those with the largest time: the sort is stable.
+            views.sort_by_key(|view| std::cmp::Reverse(view.max_time));
+            for view in views.into_iter().filter(|view| view.max_time > NO_TIMESTAMP) {
+                let largest = self.largest_time(&view, upper)?;
+                if largest == NO_TIMESTAMP {
+                    continue;
+                }
+                let found = self.first_record(&view, 0, upper, &|time| time >= largest)?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    fn views_by_time(&self) -> Vec<View> {
+        let inner = self.lock();
+        let start = self.start_offset();
+        inner.segments.values().map(|segment| View::of(&inner.dir, segment, start)).collect()
+    }
+
+    /// Position from which to look for `timestamp`. An entry says that all before its batch is older than its time, so it may be used only if its time is
+    /// not after the one sought, and the batch it names bears it out.
+    fn time_hint(&self, view: &View, timestamp: i64) -> Result<u64, LogError> {
+        let probe = {
+            let inner = self.lock();
+            let Some(segment) = inner.segments.get(&view.base) else { return Ok(0) };
+            segment.times.probe(|raw| TimeEntry::decode(raw).timestamp <= timestamp)
+        };
+        let raw: Option<[u8; TIME_ENTRY]> = match probe {
+            Probe::Found(raw) => Some(raw),
+            Probe::OnDisk(0) => None,
+            Probe::OnDisk(entries) => {
+                let path = segment_file(&view.dir, view.base, FileKind::TimeIndex);
+                let file = self.open_file(&view.dir, view.base, FileKind::TimeIndex)?;
+                search_file(&*file, entries, |raw| TimeEntry::decode(raw).timestamp <= timestamp)
+                    .map_err(|error| LogError::io("read", &path, &error))?
+                    .map(|(_, raw)| raw)
+            }
+        };
+        let Some(entry) = raw.map(|raw| TimeEntry::decode(&raw)) else { return Ok(0) };
+        let file = self.log_file(&view.dir, view.base)?;
+        let found = self
+            .locate(view, &*file, view.base + i64::from(entry.relative))
+            .map_err(|error| LogError::io("read", &segment_file(&view.dir, view.base, FileKind::Log), &error))?;
+        Ok(found.filter(|(_, header)| header.max_timestamp == entry.timestamp).map_or(0, |(pos, _)| pos))
+    }
+
+    fn largest_time(&self, view: &View, upper: i64) -> Result<i64, LogError> {
+        let mut largest = NO_TIMESTAMP;
+        let start = self.start_offset();
+        self.each_batch(view, 0, upper, |_, header| {
+            if header.last_offset() >= start {
+                largest = largest.max(header.max_timestamp);
+            }
+            Ok(true)
+        })?;
+        Ok(largest)
+    }
+
+    fn first_record(
+        &self,
+        view: &View,
+        from: u64,
+        upper: i64,
+        matches: &dyn Fn(i64) -> bool,
+    ) -> Result<Option<TimestampOffset>, LogError> {
+        let mut found = None;
+        let start = self.start_offset();
+        self.each_batch(view, from, upper, |bytes, header| {
+            if header.last_offset() < start || !matches(header.max_timestamp) {
+                return Ok(true);
+            }
+            let corrupt =
+                |what: String| LogError::Corrupt { path: segment_file(&view.dir, view.base, FileKind::Log), what };
+            let bytes =
+                bytes()?.ok_or_else(|| corrupt(format!("batch at offset {} is cut off", header.base_offset)))?;
+            let batch = BatchView { header: *header, bytes };
+            let block = batch.decompress(DECOMPRESSED_BYTES_MAX).map_err(|error| corrupt(error.to_string()))?;
+            for record in batch.walk(&block) {
+                let record = record.map_err(|error| corrupt(error.to_string()))?;
+                let (timestamp, offset) =
+                    (header.timestamp_at(record.timestamp_delta), header.offset_at(record.offset_delta));
+                if offset >= start && matches(timestamp) {
+                    found = Some(TimestampOffset { timestamp, offset, leader_epoch: header.partition_leader_epoch });
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
+    /// Calls `visit` for each batch of a segment below `upper` until it says no.
+    fn each_batch(
+        &self,
+        view: &View,
+        from: u64,
+        upper: i64,
+        mut visit: impl FnMut(&mut dyn FnMut() -> Result<Option<Bytes>, LogError>, &BatchHeader) -> Result<bool, LogError>,
+    ) -> Result<(), LogError> {
+        let file = self.log_file(&view.dir, view.base)?;
+        let fail = |error: io::Error| LogError::io("read", &segment_file(&view.dir, view.base, FileKind::Log), &error);
+        let mut scan = Scan::new(&*file, from, view.size, HEADERS_CHUNK);
+        while let Found::Batch(pos, header) = scan.step().map_err(fail)? {
+            if header.last_offset() >= upper || !visit(&mut || scan.bytes(pos, &header).map_err(fail), &header)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Aborted transactions that a reader of `from..to` with `read_committed` has to leave out, by first offset.
+    ///
+    /// # Errors
+    /// An index file cannot be read.
+    pub fn aborted_txns(&self, from: i64, to: i64) -> Result<Vec<AbortedTxn>, LogError> {
+        let (dir, bases): (Arc<Path>, Vec<i64>) = {
+            let inner = self.lock();
+            let first = inner.segments.range(..=from).next_back().map_or(from, |(base, _)| *base);
+            (inner.dir.clone(), inner.segments.range(first..).map(|(base, _)| *base).collect())
+        };
+        let mut aborted = Vec::new();
+        for base in bases {
+            let txns = txn_index::read(&*self.env.disk, &segment_file(&dir, base, FileKind::TxnIndex))?;
+            // Once the stable offset had passed `to`, no later marker can concern the range.
+            let complete = txns.iter().any(|txn| txn.last_stable_offset >= to);
+            aborted.extend(txns.into_iter().filter(|txn| txn.last_offset >= from && txn.first_offset < to));
+            if complete {
+                break;
+            }
+        }
+        aborted.sort_unstable_by_key(|txn| txn.first_offset);
+        Ok(aborted)
+    }
+}
+
+/// Looks from `pos` on. With `check`, the first header must be one that an honest index entry points to.
+fn find_batch(
+    view: &View,
+    file: &dyn DiskFile,
+    pos: u64,
+    offset: i64,
+    check: bool,
+) -> io::Result<Option<(u64, BatchHeader)>> {
+    let mut scan = Scan::new(file, pos, view.size, HEADERS_CHUNK);
+    let mut first = true;
+    while let Found::Batch(pos, header) = scan.step()? {
+        if check && first && !(view.base..=offset).contains(&header.base_offset) {
+            return Ok(None);
+        }
+        first = false;
+        if header.last_offset() >= offset {
+            return Ok(Some((pos, header)));
+        }
+    }
+    Ok(None)
+}
+
+/// Bytes of whole batches below `upper`, and the offset after them.
+fn whole_batches(raw: &[u8], offset: i64, upper: i64) -> (usize, i64) {
+    let (mut at, mut next) = (0, offset);
+    while let Ok(header) = BatchHeader::parse(&raw[at..]) {
+        let after = at + header.size();
+        if after > raw.len() || header.last_offset() >= upper {
+            break;
+        }
+        (at, next) = (after, header.next_offset());
+    }
+    (at, next)
+}
+
+/// Bytes of whole batches before `offset` in a file of `size` bytes; and, if a batch reaches across `offset`, where that one begins.
+pub(crate) fn batch_end_before(file: &dyn DiskFile, size: u64, offset: i64) -> io::Result<(u64, Option<i64>)> {
+    let mut scan = Scan::new(file, 0, size, HEADERS_CHUNK);
+    while let Found::Batch(pos, header) = scan.step()? {
+        if header.last_offset() >= offset {
+            return Ok((pos, (header.base_offset < offset).then_some(header.base_offset)));
+        }
+    }
+    Ok((size, None))
+}

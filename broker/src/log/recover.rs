@@ -1,0 +1,462 @@
+//! Opening a partition. After a clean stop the files are trusted after a look at them; otherwise everything from the recovery point on is read, checked and, from
+//! the first bad byte on, cut off (law R24). Log, indexes, epochs and producer state are brought to the same end (law R22).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
+
+use causeway_wire::records::{BatchHeader, BatchView};
+
+use super::disk::{Disk, DiskFile, read_file, replace_file};
+use super::epochs::Epochs;
+use super::error::LogError;
+use super::flush::FlushMark;
+use super::index::{Index, OFFSET_ENTRY, OffsetEntry, TIME_ENTRY, TimeEntry};
+use super::names::{EPOCH_CHECKPOINT, FileKind, parse_segment_file, segment_file};
+use super::partition::{DirEnv, Inner, Log, create_segment_files, next_log_id, producer_batch};
+use super::scan::{Found, HEADERS_CHUNK, RECOVERY_CHUNK, Scan};
+use super::segment::Segment;
+use super::{LogConfig, meta, snapshot, txn_index};
+use crate::core::producer_state::ProducerState;
+
+/// What opening a partition found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Topic name.
+    pub topic: String,
+    /// Partition number.
+    pub partition: i32,
+    /// Bytes of log whose batches were checked.
+    pub scanned_bytes: u64,
+    /// Bytes cut off because they were no whole, sound batches.
+    pub cut_bytes: u64,
+    /// Segments dropped because they came after such bytes.
+    pub dropped_segments: usize,
+    /// Segments whose indexes were made anew.
+    pub rebuilt_indexes: usize,
+    /// What was wrong at the first cut.
+    pub cause: Option<String>,
+    /// Log end after it.
+    pub end_offset: i64,
+    /// The log ends before the checkpointed high watermark: this replica has lost something that was committed.
+    pub lost_committed: bool,
+}
+
+/// What is known about a partition from the checkpoints of its directory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenHints {
+    pub(crate) config: LogConfig,
+    pub(crate) clean: bool,
+    pub(crate) recovery_point: i64,
+    pub(crate) start: i64,
+    pub(crate) high_watermark: i64,
+    pub(crate) now_ms: i64,
+}
+
+struct Opening<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    hints: OpenHints,
+    /// Epochs as checkpointed; `None` if that file is missing or damaged.
+    known: Option<Epochs>,
+    epochs: Epochs,
+    report: RecoveryReport,
+    /// Files to flush before the log is served.
+    touched: BTreeSet<i64>,
+}
+
+impl Log {
+    /// Opens the partition in `dir`, making an empty log if there is none.
+    pub(crate) fn open(
+        env: Arc<DirEnv>,
+        dir: &Path,
+        topic: &str,
+        partition: i32,
+        hints: OpenHints,
+    ) -> Result<(Self, RecoveryReport), LogError> {
+        let disk = env.disk.clone();
+        let known = read_file(&*disk, &dir.join(EPOCH_CHECKPOINT))?
+            .and_then(|raw| String::from_utf8(raw).ok())
+            .and_then(|text| Epochs::decode(&text));
+        let report = RecoveryReport { topic: topic.to_owned(), partition, ..RecoveryReport::default() };
+        let epochs = known.clone().unwrap_or_default();
+        let mut opening = Opening { disk: &*disk, dir, hints, known, epochs, report, touched: BTreeSet::new() };
+        let (bases, snapshots) = opening.list()?;
+        let (mut segments, mut end) = opening.segments(&bases)?;
+        let first = segments.first_key_value().map(|(base, _)| *base);
+        let start = hints.start.max(first.unwrap_or(0));
+        if end < start || segments.is_empty() {
+            // The log start was moved past what is left of the log.
+            opening.drop_segments(segments.keys().copied().collect())?;
+            create_segment_files(&*disk, dir, start)?;
+            opening.touched.insert(start);
+            segments = BTreeMap::from([(start, Segment::new(start, hints.now_ms))]);
+            end = start;
+        }
+        opening.settle_epochs(&segments, start, end)?;
+        let (producers, snapshots) = opening.producers(&segments, snapshots, end)?;
+        opening.flush_touched()?;
+        let mut report = opening.report;
+        report.end_offset = end;
+        report.lost_committed = hints.high_watermark > end;
+        let recovery_point = if hints.clean { hints.recovery_point.clamp(start, end) } else { end };
+        let inner = Inner {
+            dir: dir.into(),
+            config: hints.config,
+            segments,
+            epochs: opening.epochs,
+            producers,
+            snapshots,
+            trash: Vec::new(),
+            deleted: false,
+        };
+        let log = Self {
+            id: next_log_id(),
+            topic_id: meta::read_topic_id(&*disk, dir)?,
+            env,
+            topic: topic.to_owned(),
+            partition,
+            start: AtomicI64::new(start),
+            end: AtomicI64::new(end),
+            high_watermark: AtomicI64::new(hints.high_watermark.clamp(start, end)),
+            mark: Arc::new(FlushMark::new(end, recovery_point)),
+            inner: Mutex::new(inner),
+        };
+        Ok((log, report))
+    }
+}
+
+impl Opening<'_> {
+    /// Base offsets of segments and offsets of snapshots; leftovers are removed.
+    fn list(&self) -> Result<(Vec<i64>, BTreeSet<i64>), LogError> {
+        let entries = self.disk.list(self.dir).map_err(|error| LogError::io("list", self.dir, &error))?;
+        let files: Vec<_> = entries.iter().filter(|entry| !entry.is_dir).collect();
+        let named = |wanted: FileKind| {
+            let parsed = files.iter().filter_map(|file| parse_segment_file(&file.name));
+            parsed.filter(move |(_, kind)| *kind == wanted).map(|(base, _)| base)
+        };
+        let mut bases: Vec<i64> = named(FileKind::Log).collect();
+        bases.sort_unstable();
+        let snapshots = named(FileKind::Snapshot).collect();
+        for file in &files {
+            let leftover = [".deleted", ".tmp", ".cleaned"].iter().any(|ending| file.name.ends_with(ending));
+            let orphan = parse_segment_file(&file.name).is_some_and(|(base, kind)| {
+                !matches!(kind, FileKind::Log | FileKind::Snapshot) && bases.binary_search(&base).is_err()
+            });
+            if leftover || orphan {
+                self.remove(&self.dir.join(&file.name))?;
+            }
+        }
+        Ok((bases, snapshots))
+    }
+
+    /// Opens or recovers all segments in order; returns them and the log's end.
+    fn segments(&mut self, bases: &[i64]) -> Result<(BTreeMap<i64, Segment>, i64), LogError> {
+        let mut segments = BTreeMap::new();
+        let mut end = bases.first().copied().unwrap_or(0);
+        // The recovery point lies in the last segment that starts at or before it.
+        let doubt_from = match self.hints.clean {
+            true => i64::MAX,
+            false => bases.iter().rev().find(|base| **base <= self.hints.recovery_point).copied().unwrap_or(0),
+        };
+        for (at, &base) in bases.iter().enumerate() {
+            let cut_before = self.report.cut_bytes > 0 || base < end;
+            if cut_before {
+                self.report.cause.get_or_insert_with(|| format!("segment {base} begins before the log's end {end}"));
+                self.drop_segments(bases[at..].to_vec())?;
+                self.report.dropped_segments += bases.len() - at;
+                break;
+            }
+            let next = bases.get(at + 1).copied();
+            let trusted = if base < doubt_from { self.trust(base, next)? } else { None };
+            let (segment, segment_end) = match trusted {
+                Some(found) => found,
+                None => self.recover(base, end)?,
+            };
+            // An end below the next base is a hole at the segment's end.
+            end = segment_end.max(base);
+            segments.insert(base, segment);
+        }
+        Ok((segments, end))
+    }
+
+    /// Takes a segment as it is if its indexes look right; the last one is read from its last index entry on. Returns it and the offset after it.
+    fn trust(&mut self, base: i64, next: Option<i64>) -> Result<Option<(Segment, i64)>, LogError> {
+        let file = self.open_log(base)?;
+        let size = file.size().map_err(|error| self.fail(base, &error))?;
+        let Some((index, times)) = self.sound_indexes(base, size)? else { return Ok(None) };
+        let mut segment = Segment::new(base, self.hints.now_ms);
+        if let Some(entry) = times.last().map(TimeEntry::decode) {
+            segment.max_time = entry.timestamp;
+            segment.max_time_offset = base + i64::from(entry.relative);
+        }
+        let from = index.last().map_or(0, |raw| u64::from(OffsetEntry::decode(raw).position));
+        (segment.index, segment.times, segment.size) = (index, times, size);
+        if let Some(next) = next {
+            return Ok(Some((segment, next)));
+        }
+        let mut end = base;
+        let mut scan = Scan::new(&*file, 0, size.min(HEADERS_CHUNK as u64), HEADERS_CHUNK);
+        if let Found::Batch(_, first) = scan.step().map_err(|error| self.fail(base, &error))? {
+            segment.first_time = Some(first.max_timestamp);
+        }
+        let mut scan = Scan::new(&*file, from, size, HEADERS_CHUNK);
+        loop {
+            match scan.step().map_err(|error| self.fail(base, &error))? {
+                Found::Batch(pos, header) => {
+                    if !scan.crc_holds(pos, &header).map_err(|error| self.fail(base, &error))? {
+                        return Ok(None);
+                    }
+                    if header.max_timestamp > segment.max_time {
+                        segment.max_time = header.max_timestamp;
+                        segment.max_time_offset = header.last_offset();
+                    }
+                    segment.first_time.get_or_insert(header.max_timestamp);
+                    end = header.next_offset();
+                }
+                Found::End => return Ok(Some((segment, end))),
+                Found::Bad(..) => return Ok(None),
+            }
+        }
+    }
+
+    /// Both indexes, if their sizes and last entries are possible.
+    fn sound_indexes(
+        &self,
+        base: i64,
+        size: u64,
+    ) -> Result<Option<(Index<OFFSET_ENTRY>, Index<TIME_ENTRY>)>, LogError> {
+        let index = self.read_index::<OFFSET_ENTRY>(base, FileKind::Index)?;
+        let times = self.read_index::<TIME_ENTRY>(base, FileKind::TimeIndex)?;
+        let (Some(index), Some(times)) = (index, times) else { return Ok(None) };
+        let offset_fits = index
+            .last()
+            .map(OffsetEntry::decode)
+            .is_none_or(|last| last.relative >= 0 && u64::from(last.position) < size);
+        let time_fits =
+            times.last().map(TimeEntry::decode).is_none_or(|last| last.relative >= 0 && last.timestamp >= 0);
+        // A closed segment with records has its largest time in the index, unless its records have no times.
+        Ok((offset_fits && time_fits).then_some((index, times)))
+    }
+
+    fn read_index<const N: usize>(&self, base: i64, kind: FileKind) -> Result<Option<Index<N>>, LogError> {
+        let path = segment_file(self.dir, base, kind);
+        let file = match self.disk.open(&path, false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(LogError::io("open", &path, &error)),
+        };
+        let fail = |error: io::Error| LogError::io("read", &path, &error);
+        let len = file.size().map_err(fail)?;
+        if len % N as u64 != 0 {
+            return Ok(None);
+        }
+        let entries = (len / N as u64) as u32;
+        let mut last = [0; N];
+        let read = super::disk::read_full_at(&*file, &mut last, len.saturating_sub(N as u64)).map_err(fail)?;
+        Ok(Some(Index::opened(entries, (entries > 0 && read == N).then_some(last))))
+    }
+
+    /// Reads a whole segment, checks every batch, cuts the file at the first bad one and writes the indexes anew.
+    fn recover(&mut self, base: i64, expected: i64) -> Result<(Segment, i64), LogError> {
+        let file = self.open_log(base)?;
+        let size = file.size().map_err(|error| self.fail(base, &error))?;
+        let mut segment = Segment::new(base, self.hints.now_ms);
+        let mut scan = Scan::new(&*file, 0, size, RECOVERY_CHUNK);
+        let mut end = expected.max(base);
+        let mut bad = None;
+        while bad.is_none() {
+            match scan.step().map_err(|error| self.fail(base, &error))? {
+                Found::End => break,
+                Found::Bad(_, why) => bad = Some(why),
+                Found::Batch(pos, header) => {
+                    bad = self.misplaced(&header, base, end);
+                    if bad.is_none() && !scan.crc_holds(pos, &header).map_err(|error| self.fail(base, &error))? {
+                        bad = Some(format!("CRC of the batch at offset {} is wrong", header.base_offset));
+                    }
+                    if bad.is_none() {
+                        end = header.next_offset();
+                        self.note_epoch(&header);
+                        segment.note(&header, self.hints.config.index_interval_bytes);
+                    }
+                }
+            }
+        }
+        self.report.scanned_bytes += segment.size;
+        if let Some(why) = bad {
+            self.report.cut_bytes += size - segment.size;
+            self.report.cause.get_or_insert(format!("segment {base} at byte {}: {why}", segment.size));
+            file.set_len(segment.size).map_err(|error| self.fail(base, &error))?;
+        }
+        self.rewrite_indexes(&mut segment)?;
+        txn_index::truncate(self.disk, &segment_file(self.dir, base, FileKind::TxnIndex), end)?;
+        self.report.rebuilt_indexes += 1;
+        self.touched.insert(base);
+        Ok((segment, end))
+    }
+
+    /// Why a batch cannot stand here, by the fields that its CRC does not cover.
+    fn misplaced(&self, header: &BatchHeader, base: i64, end: i64) -> Option<String> {
+        let offset = header.base_offset;
+        let gap = offset > end && !self.hints.config.offset_gaps;
+        if offset < end || gap || header.last_offset() - base > i64::from(i32::MAX) {
+            return Some(format!("offset {offset}, expected {end}"));
+        }
+        let epoch = header.partition_leader_epoch;
+        let expected = self.known.as_ref().and_then(|known| known.at(offset)).or_else(|| self.known.as_ref()?.latest());
+        match expected {
+            Some(expected) if expected != epoch => Some(format!("leader epoch {epoch}, expected {expected}")),
+            None if self.epochs.latest().is_some_and(|latest| epoch < latest) => {
+                Some(format!("leader epoch {epoch} after a newer one"))
+            }
+            _ => None,
+        }
+    }
+
+    fn note_epoch(&mut self, header: &BatchHeader) {
+        if self.known.is_none() && header.partition_leader_epoch >= 0 {
+            self.epochs.assign(header.partition_leader_epoch, header.base_offset);
+        }
+    }
+
+    fn rewrite_indexes(&self, segment: &mut Segment) -> Result<(), LogError> {
+        segment.note_time();
+        for kind in [FileKind::Index, FileKind::TimeIndex] {
+            let path = segment_file(self.dir, segment.base, kind);
+            let emptied = self.disk.open(&path, true).and_then(|file| file.set_len(0));
+            emptied.map_err(|error| LogError::io("write", &path, &error))?;
+        }
+        segment.flush_indexes(self.disk, self.dir)
+    }
+
+    /// Brings the epochs to the log's ends; finds them in the log if their file is lost.
+    fn settle_epochs(&mut self, segments: &BTreeMap<i64, Segment>, start: i64, end: i64) -> Result<(), LogError> {
+        if self.known.is_none() {
+            self.epochs = Epochs::default();
+            self.each_batch(segments, 0, |opening, _, header| {
+                opening.note_epoch(header);
+                Ok(())
+            })?;
+        }
+        self.epochs.truncate_end(end);
+        self.epochs.truncate_start(start);
+        if self.known.as_ref() != Some(&self.epochs) {
+            replace_file(self.disk, &self.dir.join(EPOCH_CHECKPOINT), self.epochs.encode().as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Producer state at `end`: the newest sound snapshot, and what came after it. Returns it and the snapshots kept.
+    fn producers(
+        &mut self,
+        segments: &BTreeMap<i64, Segment>,
+        mut snapshots: BTreeSet<i64>,
+        end: i64,
+    ) -> Result<(ProducerState, BTreeSet<i64>), LogError> {
+        let mut state = ProducerState::default();
+        let mut from = 0;
+        while let Some(newest) = snapshots.last().copied() {
+            if newest <= end
+                && let Some(found) = snapshot::read(self.disk, self.dir, newest)?
+            {
+                (state, from) = (found, newest);
+                break;
+            }
+            self.remove(&segment_file(self.dir, newest, FileKind::Snapshot))?;
+            snapshots.remove(&newest);
+        }
+        state = replay(self.disk, self.dir, segments, state, from)?;
+        state.expire(self.hints.now_ms, self.hints.config.producer_id_expiration_ms);
+        Ok((state, snapshots))
+    }
+
+    fn each_batch(
+        &mut self,
+        segments: &BTreeMap<i64, Segment>,
+        from: i64,
+        mut visit: impl FnMut(&mut Self, u64, &BatchHeader) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        for segment in segments.values().filter(|segment| segment.size > 0) {
+            let file = self.open_log(segment.base)?;
+            let mut scan = Scan::new(&*file, 0, segment.size, HEADERS_CHUNK);
+            while let Found::Batch(pos, header) = scan.step().map_err(|error| self.fail(segment.base, &error))? {
+                if header.base_offset >= from {
+                    visit(self, pos, &header)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_segments(&mut self, bases: Vec<i64>) -> Result<(), LogError> {
+        for base in bases {
+            for kind in FileKind::OF_SEGMENT {
+                self.remove(&segment_file(self.dir, base, kind))?;
+            }
+            self.touched.remove(&base);
+        }
+        Ok(())
+    }
+
+    fn flush_touched(&self) -> Result<(), LogError> {
+        if self.touched.is_empty() {
+            return Ok(());
+        }
+        for base in &self.touched {
+            for kind in FileKind::OF_SEGMENT {
+                let path = segment_file(self.dir, *base, kind);
+                match self.disk.open(&path, false) {
+                    Ok(file) => file.sync().map_err(|error| LogError::io("flush", &path, &error))?,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(LogError::io("open", &path, &error)),
+                }
+            }
+        }
+        self.disk.sync_dir(self.dir).map_err(|error| LogError::io("flush", self.dir, &error))
+    }
+
+    fn open_log(&self, base: i64) -> Result<Arc<dyn DiskFile>, LogError> {
+        self.disk.open(&segment_file(self.dir, base, FileKind::Log), false).map_err(|error| self.fail(base, &error))
+    }
+
+    fn fail(&self, base: i64, error: &io::Error) -> LogError {
+        LogError::io("recover", &segment_file(self.dir, base, FileKind::Log), error)
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), LogError> {
+        match self.disk.remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LogError::io("remove", path, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Producer state after all batches from offset `from` on have been taken into `state`.
+pub(crate) fn replay(
+    disk: &dyn Disk,
+    dir: &Path,
+    segments: &BTreeMap<i64, Segment>,
+    mut state: ProducerState,
+    from: i64,
+) -> Result<ProducerState, LogError> {
+    let first = segments.range(..=from).next_back().map_or(from, |(base, _)| *base);
+    for segment in segments.range(first..).map(|(_, segment)| segment).filter(|segment| segment.size > 0) {
+        let path = segment_file(dir, segment.base, FileKind::Log);
+        let fail = |error: io::Error| LogError::io("read", &path, &error);
+        let file = disk.open(&path, false).map_err(fail)?;
+        let mut scan = Scan::new(&*file, 0, segment.size, HEADERS_CHUNK);
+        while let Found::Batch(pos, header) = scan.step().map_err(fail)? {
+            if header.base_offset < from || !header.has_producer_id() {
+                continue;
+            }
+            let bytes = if header.attributes.is_control() { scan.bytes(pos, &header).map_err(fail)? } else { None };
+            let batch = BatchView { header, bytes: bytes.unwrap_or_default() };
+            if let Some(batch) = producer_batch(&batch, &header) {
+                state.record(&batch);
+            }
+        }
+    }
+    Ok(state)
+}

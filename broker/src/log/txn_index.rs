@@ -1,0 +1,96 @@
+//! `.txnindex`: the aborted transactions whose markers stand in a segment (KIP-98), for readers of `read_committed`.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile, read_file, write_all_at};
+use super::error::LogError;
+use crate::core::producer_state::CompletedTxn;
+
+/// Version i16, then producer id, first offset, last offset, last stable offset as i64.
+const ENTRY_BYTES: usize = 34;
+const VERSION: i16 = 0;
+
+/// An aborted transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbortedTxn {
+    /// Producer id.
+    pub producer_id: i64,
+    /// First offset of the transaction on this partition.
+    pub first_offset: i64,
+    /// Offset of the abort marker.
+    pub last_offset: i64,
+    /// Last stable offset when the marker was written.
+    pub last_stable_offset: i64,
+}
+
+impl AbortedTxn {
+    /// The entry of an ended transaction, if it was aborted.
+    pub(crate) fn of(txn: &CompletedTxn) -> Option<Self> {
+        let CompletedTxn { producer_id, first_offset, last_offset, commit, last_stable_offset } = *txn;
+        (!commit).then_some(Self { producer_id, first_offset, last_offset, last_stable_offset })
+    }
+
+    fn encode(&self) -> [u8; ENTRY_BYTES] {
+        let mut raw = [0; ENTRY_BYTES];
+        raw[..2].copy_from_slice(&VERSION.to_be_bytes());
+        let fields = [self.producer_id, self.first_offset, self.last_offset, self.last_stable_offset];
+        for (slot, field) in raw[2..].chunks_exact_mut(8).zip(fields) {
+            slot.copy_from_slice(&field.to_be_bytes());
+        }
+        raw
+    }
+
+    fn decode(raw: &[u8]) -> Option<Self> {
+        let (version, rest) = raw.split_first_chunk::<2>()?;
+        if i16::from_be_bytes(*version) != VERSION {
+            return None;
+        }
+        let mut fields = rest.chunks_exact(8).map(|raw| i64::from_be_bytes(raw.try_into().expect("chunks of 8")));
+        let mut next = || fields.next();
+        Some(Self { producer_id: next()?, first_offset: next()?, last_offset: next()?, last_stable_offset: next()? })
+    }
+}
+
+/// An append that can be taken back while the log file's write is still open.
+pub(crate) struct TxnAppend {
+    file: Arc<dyn DiskFile>,
+    before: u64,
+}
+
+impl TxnAppend {
+    pub(crate) fn undo(self) -> io::Result<()> {
+        self.file.set_len(self.before)
+    }
+}
+
+/// Adds entries to a segment's file; the file is made with the first one.
+pub(crate) fn append(disk: &dyn Disk, path: &Path, txns: &[AbortedTxn]) -> Result<Option<TxnAppend>, LogError> {
+    if txns.is_empty() {
+        return Ok(None);
+    }
+    let fail = |error: io::Error| LogError::io("append to", path, &error);
+    let file = disk.open(path, true).map_err(fail)?;
+    let before = file.size().map_err(fail)?;
+    let raw: Vec<u8> = txns.iter().flat_map(AbortedTxn::encode).collect();
+    write_all_at(&*file, &mut [IoSlice::new(&raw)], before).map_err(fail)?;
+    Ok(Some(TxnAppend { file, before }))
+}
+
+/// The whole entries of a segment's file, in the order of their markers; none if there is no file.
+pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<AbortedTxn>, LogError> {
+    let raw = read_file(disk, path)?.unwrap_or_default();
+    Ok(raw.chunks_exact(ENTRY_BYTES).map_while(AbortedTxn::decode).collect())
+}
+
+/// Keeps the entries whose marker lies before `end`.
+pub(crate) fn truncate(disk: &dyn Disk, path: &Path, end: i64) -> Result<(), LogError> {
+    let fail = |error: io::Error| LogError::io("truncate", path, &error);
+    if disk.stat(path).map_err(fail)?.is_none() {
+        return Ok(());
+    }
+    let kept = read(disk, path)?.iter().take_while(|txn| txn.last_offset < end).count();
+    let file = disk.open(path, false).map_err(fail)?;
+    file.set_len((kept * ENTRY_BYTES) as u64).map_err(fail)
+}
