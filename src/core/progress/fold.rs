@@ -1,7 +1,7 @@
 //! From the records of a progress topic to the state of a flow.
 use std::collections::BTreeMap;
 
-use super::{Key, LaneState, Record, Suppressed, Value};
+use super::{Key, LaneState, Record, SourceSeen, Suppressed, Value};
 use crate::core::{
     checkpoint::CheckpointPart,
     failover::{ForkPoint, Switch},
@@ -32,6 +32,7 @@ pub struct Progress {
     switches: BTreeMap<String, Switch>,
     forks: BTreeMap<LaneId, ForkPoint>,
     suppressed: BTreeMap<LaneId, Suppressed>,
+    seen: BTreeMap<TopicName, SourceSeen>,
     refused: u64,
 }
 
@@ -90,6 +91,8 @@ impl Progress {
                 put(&mut self.suppressed, lane, Some(counts));
             }
             (Key::Suppressed { lane }, None) => put(&mut self.suppressed, lane, None),
+            (Key::SourceSeen { topic }, Some(Value::SourceSeen(seen))) => put(&mut self.seen, topic, Some(seen)),
+            (Key::SourceSeen { topic }, None) => put(&mut self.seen, topic, None),
             // a value under a key of another kind: not ours
             _ => self.refused += 1,
         }
@@ -162,6 +165,11 @@ impl Progress {
     #[must_use]
     pub fn suppressed(&self, lane: &LaneId) -> Suppressed {
         self.suppressed.get(lane).copied().unwrap_or_default()
+    }
+    /// Where a source topic ended when last seen.
+    #[must_use]
+    pub fn source_seen(&self, topic: &TopicName) -> Option<&SourceSeen> {
+        self.seen.get(topic)
     }
     /// Records left out: written by an instance that had lost the flow, or contradicting themselves.
     #[must_use]

@@ -90,6 +90,11 @@ pub enum Key {
         /// The lane.
         lane: LaneId,
     },
+    /// Where a source topic's partitions ended when last seen: all that is known of a source that burned.
+    SourceSeen {
+        /// The source topic.
+        topic: TopicName,
+    },
 }
 
 /// What a record says.
@@ -115,6 +120,8 @@ pub enum Value {
     Fork(ForkPoint),
     /// See [`Key::Suppressed`].
     Suppressed(Suppressed),
+    /// See [`Key::SourceSeen`].
+    SourceSeen(SourceSeen),
 }
 
 /// One record of the progress topic; without a value it is a tombstone.
@@ -143,6 +150,17 @@ pub struct Chunk {
     pub leader_epoch: LeaderEpoch,
     /// The runs, ascending; at most [`RUNS_PER_CHUNK`].
     pub runs: Vec<Run>,
+}
+
+/// The ends of a source topic's partitions as last seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SourceSeen {
+    /// When.
+    pub at: UnixMillis,
+    /// The topic's ID then.
+    pub topic_id: TopicId,
+    /// The last stable offset (what would be copied) by partition.
+    pub ends: std::collections::BTreeMap<PartitionId, SourceOffset>,
 }
 
 /// Counters of loop prevention for a lane, over its whole life.
@@ -198,6 +216,12 @@ impl Record {
     #[must_use]
     pub fn fork(fork: ForkPoint) -> Self {
         Record { key: Key::Fork { lane: fork.lane.clone() }, value: Some(Value::Fork(fork)) }
+    }
+
+    /// Where a source topic's partitions end.
+    #[must_use]
+    pub fn source_seen(topic: TopicName, seen: SourceSeen) -> Self {
+        Record { key: Key::SourceSeen { topic }, value: Some(Value::SourceSeen(seen)) }
     }
 
     /// A lane's loop-prevention counters.
