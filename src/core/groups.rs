@@ -131,7 +131,13 @@ mod tests {
     }
     fn wrote(target: i64, before: Option<i64>) -> Option<LastWritten> {
         let (at, epoch) = (UnixMillis(0), FlowEpoch(1));
-        Some(LastWritten { source: SourceOffset(5), target: TargetOffset(target), at, epoch, before: before.map(TargetOffset) })
+        Some(LastWritten {
+            source: SourceOffset(5),
+            target: TargetOffset(target),
+            at,
+            epoch,
+            before: before.map(TargetOffset),
+        })
     }
     fn place(translation: Option<Translation>, committed: Option<i64>, last: Option<LastWritten>) -> Place {
         let ends = TargetEnds { log_start: TargetOffset(10), log_end: TargetOffset(100) };
@@ -143,7 +149,10 @@ mod tests {
         assert_eq!(judge(AtTarget::Idle, &place(at(50), None, None)), Verdict::Commit(TargetOffset(50)));
         assert_eq!(judge(AtTarget::Idle, &place(at(50), Some(40), wrote(40, None))), Verdict::Commit(TargetOffset(50)));
         // a crash between the line and the commit leaves the older value there
-        assert_eq!(judge(AtTarget::Idle, &place(at(50), Some(30), wrote(40, Some(30)))), Verdict::Commit(TargetOffset(50)));
+        assert_eq!(
+            judge(AtTarget::Idle, &place(at(50), Some(30), wrote(40, Some(30)))),
+            Verdict::Commit(TargetOffset(50))
+        );
         for last in [None, wrote(40, Some(30))] {
             let foreign = Verdict::Foreign { committed: TargetOffset(41) };
             assert_eq!(judge(AtTarget::Idle, &place(at(50), Some(41), last)), foreign);
