@@ -173,9 +173,8 @@ impl Model {
                 self.map.append(s(position), s(position + i64::from(n)), &runs).unwrap();
             }
             Step::Skip(n) => {
-                let to = (position + i64::from(n)).min(
-                    self.kept.range(position..).find(|(_, kept)| **kept).map_or(i64::MAX, |(source, _)| *source),
-                );
+                let to = (position + i64::from(n))
+                    .min(self.kept.range(position..).find(|(_, kept)| **kept).map_or(i64::MAX, |(source, _)| *source));
                 for source in position..to {
                     self.kept.insert(source, false);
                 }

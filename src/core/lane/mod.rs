@@ -8,7 +8,9 @@ mod open;
 mod trouble;
 mod window;
 
-pub use event::{Command, Event, Failure, GapPolicy, GenerationPolicy, Limits, Opening, Policy, Start, State, StopReason};
+pub use event::{
+    Command, Event, Failure, GapPolicy, GenerationPolicy, Limits, Opening, Policy, Start, State, StopReason,
+};
 pub use generation::{Plan, next_generation_topic, plan};
 
 use self::{

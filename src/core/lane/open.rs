@@ -71,11 +71,7 @@ impl Lane {
     }
 
     /// What the source's ends say about our position.
-    pub(super) fn source_trouble(
-        &self,
-        topic_id: TopicId,
-        ends: &SourceEnds,
-    ) -> Option<Trouble> {
+    pub(super) fn source_trouble(&self, topic_id: TopicId, ends: &SourceEnds) -> Option<Trouble> {
         if !self.id.generation.id.may_be(topic_id) && !planted::is(Bug::IgnoreTopicId) {
             return Some(Trouble::Recreated { topic_id });
         }

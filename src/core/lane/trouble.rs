@@ -40,9 +40,7 @@ impl Lane {
         let last_end = self.ends.map_or(position, |ends| ends.high_watermark);
         let go_on = self.policy.gap == GapPolicy::Record || self.gap_accepted;
         let (range, cause) = match &trouble {
-            Trouble::Retention { log_start } => {
-                (SourceRange::new(position, *log_start), GapCause::RetentionOvertook)
-            }
+            Trouble::Retention { log_start } => (SourceRange::new(position, *log_start), GapCause::RetentionOvertook),
             Trouble::Truncated { at } => (SourceRange::new(*at, position), GapCause::SourceTruncated),
             Trouble::Recreated { .. } => (SourceRange::new(position, last_end), GapCause::TopicRecreated),
             Trouble::Deleted => (SourceRange::new(position, last_end), GapCause::TopicDeleted),

@@ -23,7 +23,10 @@ fn records_come_back_as_they_were_written() {
     let lane = LaneId::new("orders", TopicId([9; 16]), 3);
     let records = [
         chunk(vec![]),
-        chunk(vec![Run::new(SourceOffset(5), 1_000_000, TargetOffset(10)), Run::new(SourceOffset(2 << 40), 1, TargetOffset(3 << 40))]),
+        chunk(vec![
+            Run::new(SourceOffset(5), 1_000_000, TargetOffset(10)),
+            Run::new(SourceOffset(2 << 40), 1, TargetOffset(3 << 40)),
+        ]),
         Record::claim(FlowEpoch(3), "host:1:abc", UnixMillis(17)),
         Record::suppressed(lane.clone(), Suppressed { records: 4, forged: 1 }),
         Record::tombstone(Key::Fork { lane }),
