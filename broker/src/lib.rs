@@ -1,4 +1,30 @@
 //! The broker that Causeway's clusters run on.
+//!
+//! ```text
+//! broker.rs       start and stop                 net/          sockets, connections, limits
+//! node.rs         what every request can reach   api/          one file per API
+//! partitions.rs   partitions led here            log/          segments on disk
+//! coordinator/    groups and their journal       core/         sans-IO: groups, producer state
+//! meta/           topics, settings, ids          config/       keys, levels, validation
+//! ```
 
+mod api;
+mod broker;
+mod clock;
+pub mod config;
+mod coordinator;
 pub mod core;
+mod error;
+mod errors;
+mod ids;
+mod leader;
 pub mod log;
+pub mod meta;
+mod net;
+mod node;
+mod partitions;
+pub mod properties;
+
+pub use broker::Broker;
+pub use config::BrokerConfig;
+pub use error::BrokerError;

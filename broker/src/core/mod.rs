@@ -1,3 +1,4 @@
 //! Sans-IO cores: every decision of the broker as a pure function of events and time.
 
+pub mod groups;
 pub mod producer_state;
