@@ -5,7 +5,7 @@
 
 pub mod controller;
 pub mod file_log;
-pub mod format;
+
 pub mod image;
 pub mod record;
 

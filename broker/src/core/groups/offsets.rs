@@ -22,11 +22,19 @@ type ByPartition = BTreeMap<(String, i32), Committed>;
 #[derive(Debug, Default)]
 pub struct Offsets {
     groups: BTreeMap<String, ByPartition>,
+    /// Where deleted groups ended: a commit that was under way then must not bring the group back.
+    floors: BTreeMap<String, i64>,
 }
+
+/// Deleted groups remembered: commits under way are answered within seconds, so only the latest matter.
+const FLOORS_MAX: usize = 10_000;
 
 impl Offsets {
     /// Applies the record at log offset `at`; `None` is a tombstone.
     pub fn apply(&mut self, group: &str, topic: &str, partition: i32, value: Option<OffsetValue>, at: i64) {
+        if self.floors.get(group).is_some_and(|floor| at < *floor) {
+            return;
+        }
         let key = (topic.to_owned(), partition);
         let Some(value) = value else {
             if let Some(entries) = self.groups.get_mut(group) {
@@ -46,6 +54,15 @@ impl Offsets {
                 entries.insert(key, Committed { value, at });
             }
         }
+    }
+
+    /// Drops a group whose last tombstone stands at log offset `at`.
+    pub fn remove_group(&mut self, group: &str, at: i64) {
+        self.groups.remove(group);
+        if self.floors.len() >= FLOORS_MAX {
+            self.floors.pop_first();
+        }
+        self.floors.insert(group.to_owned(), at);
     }
 
     /// One committed offset.
@@ -100,6 +117,17 @@ mod tests {
         assert!(offsets.get("g", "t", 0).is_some(), "an older tombstone removes nothing");
         offsets.apply("g", "t", 0, None, 9);
         assert!(!offsets.has_group("g"));
+    }
+
+    #[test]
+    fn a_commit_under_way_does_not_bring_a_deleted_group_back() {
+        let mut offsets = Offsets::default();
+        offsets.apply("g", "t", 0, Some(at(1, 1)), 3);
+        offsets.remove_group("g", 6);
+        offsets.apply("g", "t", 0, Some(at(2, 1)), 5);
+        assert!(!offsets.has_group("g"));
+        offsets.apply("g", "t", 0, Some(at(3, 1)), 7);
+        assert!(offsets.has_group("g"));
     }
 
     #[test]

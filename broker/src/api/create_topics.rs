@@ -1,0 +1,97 @@
+//! CreateTopics (19).
+//!
+//! *Behaviour*: each topic stands alone: one bad topic does not hold up the others; a name given twice is refused. -1 takes
+//! the broker's defaults. `validate_only` decides and stores nothing. The answer carries the settings in force.
+//! *Versions*: 2-7. *Skipped*: policies, quotas.
+
+use std::ops::RangeInclusive;
+
+use causeway_wire::ErrorCode;
+use causeway_wire::messages::create_topics::{
+    CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+};
+
+use super::Context;
+use crate::config::effective::Settings;
+use crate::config::topic_keys::TOPIC_KEYS;
+use crate::meta::controller::{NewTopic, Refusal, refuse};
+use crate::node::CreatedTopic;
+
+/// Versions served.
+pub const VERSIONS: RangeInclusive<i16> = 2..=7;
+
+/// Answers the request.
+pub async fn handle(context: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
+    let count = |name: &str| request.topics.iter().filter(|t| t.name == name).count();
+    let mut wanted = Vec::new();
+    let mut twice: Vec<String> = Vec::new();
+    for topic in &request.topics {
+        if count(&topic.name) > 1 {
+            if !twice.contains(&topic.name) {
+                twice.push(topic.name.clone());
+            }
+            continue;
+        }
+        wanted.push(NewTopic {
+            name: topic.name.clone(),
+            partitions: topic.num_partitions,
+            replication_factor: topic.replication_factor,
+            assignments: topic.assignments.iter().map(|a| (a.partition_index, a.broker_ids.clone())).collect(),
+            configs: topic.configs.iter().map(|c| (c.name.clone(), c.value.clone())).collect(),
+        });
+    }
+    let names: Vec<(String, Settings)> = wanted.iter().map(|t| (t.name.clone(), own_settings(t))).collect();
+    let made = context.node.create_topics(wanted, request.validate_only).await;
+    let mut topics: Vec<CreatableTopicResult> = names
+        .iter()
+        .zip(made)
+        .map(|((name, own), outcome)| match outcome {
+            Ok(made) => show(context, name, own, &made),
+            Err(refusal) => refused(name, refusal),
+        })
+        .collect();
+    topics.extend(twice.iter().map(|name| {
+        refused(name, refuse(ErrorCode::INVALID_REQUEST, "Found multiple entries for this topic."))
+    }));
+    CreateTopicsResponse { topics, ..Default::default() }
+}
+
+fn own_settings(topic: &NewTopic) -> Settings {
+    topic.configs.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect()
+}
+
+fn show(context: &Context, name: &str, own: &Settings, made: &CreatedTopic) -> CreatableTopicResult {
+    let configs = context.node.with_levels(|levels| {
+        let entry = |key| {
+            let resolved = levels.topic(key, own);
+            CreatableTopicConfigs {
+                name: key.name.to_owned(),
+                value: resolved.value,
+                read_only: false,
+                config_source: resolved.source as i8,
+                is_sensitive: false,
+                ..Default::default()
+            }
+        };
+        TOPIC_KEYS.iter().map(entry).collect()
+    });
+    CreatableTopicResult {
+        name: name.to_owned(),
+        topic_id: made.id,
+        error_message: None,
+        num_partitions: made.partitions as i32,
+        replication_factor: made.replication_factor as i16,
+        configs: Some(configs),
+        ..Default::default()
+    }
+}
+
+fn refused(name: &str, refusal: Refusal) -> CreatableTopicResult {
+    CreatableTopicResult {
+        name: name.to_owned(),
+        error_code: refusal.code.0,
+        error_message: Some(refusal.message),
+        configs: Some(Vec::new()),
+        ..Default::default()
+    }
+}

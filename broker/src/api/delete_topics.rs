@@ -1,0 +1,71 @@
+//! DeleteTopics (20).
+//!
+//! *Behaviour*: by name or, from version 6, by id; each topic stands alone. Offsets committed for the topic go with it.
+//! *Versions*: 1-6. *Skipped*: internal topics may be deleted, as in Kafka.
+
+use std::ops::RangeInclusive;
+
+use causeway_wire::messages::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
+use causeway_wire::{ErrorCode, Uuid};
+
+use super::Context;
+use crate::meta::MetaRecord;
+
+/// Versions served.
+pub const VERSIONS: RangeInclusive<i16> = 1..=6;
+
+/// Answers the request.
+pub async fn handle(context: &Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+    let by_name = request.topic_names.iter().map(|n| (Some(n.clone()), Uuid::ZERO));
+    let by_either = request.topics.iter().map(|t| (t.name.clone(), t.topic_id));
+    let asked: Vec<(Option<String>, Uuid)> = by_name.chain(by_either).collect();
+    if !context.node.config.flag("delete.topic.enable") {
+        let code = if context.version() < 3 { ErrorCode::INVALID_REQUEST } else { ErrorCode::TOPIC_DELETION_DISABLED };
+        let responses = asked.into_iter().map(|(name, id)| result(name, id, code)).collect();
+        return DeleteTopicsResponse { responses, ..Default::default() };
+    }
+    let decided = context.node.meta.update(|image| {
+        let (mut records, mut out) = (Vec::new(), Vec::new());
+        for (name, id) in asked {
+            let found = match &name {
+                Some(_) if !id.is_zero() => {
+                    out.push(result(name, id, ErrorCode::INVALID_REQUEST));
+                    continue;
+                }
+                Some(name) => image.topic(name),
+                None => image.topic_by_id(id),
+            };
+            let Some(topic) = found else {
+                let unknown = if name.is_some() { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { ErrorCode::UNKNOWN_TOPIC_ID };
+                out.push(result(name, id, unknown));
+                continue;
+            };
+            let record = MetaRecord::TopicGone { name: topic.name.clone() };
+            if records.contains(&record) {
+                out.push(result(name, id, ErrorCode::INVALID_REQUEST));
+                continue;
+            }
+            records.push(record);
+            out.push(result(Some(topic.name.clone()), topic.id, ErrorCode::NONE));
+        }
+        (records, out)
+    });
+    let responses = match decided.await {
+        Ok(out) => out,
+        Err(error) => {
+            tracing::error!(%error, "cannot delete topics");
+            return DeleteTopicsResponse::default();
+        }
+    };
+    for gone in responses.iter().filter(|r| r.error_code == 0) {
+        if let Some(name) = &gone.name {
+            context.node.drop_topic(name, gone.topic_id).await;
+        }
+    }
+    DeleteTopicsResponse { responses, ..Default::default() }
+}
+
+fn result(name: Option<String>, topic_id: Uuid, code: ErrorCode) -> DeletableTopicResult {
+    let error_message = (code != ErrorCode::NONE).then(|| code.name().to_owned());
+    DeletableTopicResult { name, topic_id, error_code: code.0, error_message, ..Default::default() }
+}

@@ -1,0 +1,44 @@
+//! DescribeCluster (60).
+//!
+//! *Behaviour*: this node as broker and controller, at the address of the listener that was asked by.
+//! *Versions*: 0-2. *Skipped*: authorized operations; endpoint type 2 (controllers) is refused as Kafka's brokers do.
+
+use std::ops::RangeInclusive;
+
+use causeway_wire::ErrorCode;
+use causeway_wire::messages::describe_cluster::{
+    DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
+};
+
+use super::Context;
+
+/// Versions served.
+pub const VERSIONS: RangeInclusive<i16> = 0..=2;
+
+/// The endpoint type of brokers (KIP-919).
+const BROKERS: i8 = 1;
+
+/// Answers the request.
+pub async fn handle(context: &Context, request: DescribeClusterRequest) -> DescribeClusterResponse {
+    let node = &context.node;
+    if request.endpoint_type != BROKERS {
+        return DescribeClusterResponse {
+            error_code: ErrorCode::MISMATCHED_ENDPOINT_TYPE.0,
+            error_message: Some("The request was sent to an endpoint of type BROKER.".into()),
+            ..Default::default()
+        };
+    }
+    let (host, port) = node.advertised(&context.peer.listener);
+    DescribeClusterResponse {
+        cluster_id: node.cluster_id.clone(),
+        controller_id: node.config.node_id,
+        brokers: vec![DescribeClusterBroker {
+            broker_id: node.config.node_id,
+            host,
+            port: port.into(),
+            rack: node.config.rack.clone(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}

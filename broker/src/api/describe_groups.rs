@@ -1,0 +1,54 @@
+//! DescribeGroups (15).
+//!
+//! *Behaviour*: state and members; metadata and assignments once stable. A group that is not there: state Dead, and from
+//! version 6 on GROUP_ID_NOT_FOUND.
+//! *Versions*: 0-6. *Skipped*: authorized operations.
+
+use std::ops::RangeInclusive;
+
+use causeway_wire::ErrorCode;
+use causeway_wire::messages::describe_groups::{
+    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
+};
+
+use super::Context;
+use crate::core::groups::GroupState;
+
+/// Versions served.
+pub const VERSIONS: RangeInclusive<i16> = 0..=6;
+
+/// Answers the request.
+pub async fn handle(context: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+    let groups = request.groups.into_iter().map(|id| describe(context, id)).collect();
+    DescribeGroupsResponse { groups, ..Default::default() }
+}
+
+fn describe(context: &Context, group_id: String) -> DescribedGroup {
+    let Some(view) = context.node.coordinator.describe(&group_id) else {
+        let told = context.version() >= 6;
+        return DescribedGroup {
+            error_code: if told { ErrorCode::GROUP_ID_NOT_FOUND.0 } else { ErrorCode::NONE.0 },
+            error_message: told.then(|| format!("Group {group_id} not found.")),
+            group_state: GroupState::Dead.name().to_owned(),
+            group_id,
+            ..Default::default()
+        };
+    };
+    let members = view.members.into_iter().map(|m| DescribedGroupMember {
+        member_id: m.id,
+        group_instance_id: m.instance_id,
+        client_id: m.client_id,
+        client_host: m.client_host,
+        member_metadata: m.metadata,
+        member_assignment: m.assignment,
+        ..Default::default()
+    });
+    DescribedGroup {
+        group_id,
+        group_state: view.state.to_owned(),
+        protocol_type: view.protocol_type,
+        protocol_data: view.protocol,
+        members: members.collect(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,51 @@
+//! DescribeLogDirs (35).
+//!
+//! *Behaviour*: each log directory with the sizes of its partitions (all, or those asked for) and the room on its disk.
+//! *Versions*: 1-5. *Skipped*: future replicas, lag (there are no followers), cordoned directories.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use causeway_wire::messages::describe_log_dirs::{
+    DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
+    DescribeLogDirsTopic,
+};
+
+use super::Context;
+
+/// Versions served.
+pub const VERSIONS: RangeInclusive<i16> = 1..=5;
+
+/// Answers the request.
+pub async fn handle(context: &Context, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+    let node = &context.node;
+    let wanted = |topic: &str, partition: i32| match &request.topics {
+        None => true,
+        Some(topics) => topics.iter().any(|t| t.topic == topic && t.partitions.contains(&partition)),
+    };
+    let all = node.partitions.all();
+    let mut results = Vec::new();
+    for dir in &node.config.log_dirs {
+        let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+        for p in all.iter().filter(|p| p.log.log_dir() == dir.as_path()) {
+            if wanted(p.log.topic(), p.log.partition()) {
+                topics.entry(p.log.topic()).or_default().push(DescribeLogDirsPartition {
+                    partition_index: p.log.partition(),
+                    partition_size: p.log.size() as i64,
+                    ..Default::default()
+                });
+            }
+        }
+        let show = |(name, mut partitions): (&str, Vec<DescribeLogDirsPartition>)| {
+            partitions.sort_by_key(|p| p.partition_index);
+            DescribeLogDirsTopic { name: name.to_owned(), partitions, ..Default::default() }
+        };
+        let path = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+        results.push(DescribeLogDirsResult {
+            log_dir: path.display().to_string(),
+            topics: topics.into_iter().map(show).collect(),
+            ..Default::default()
+        });
+    }
+    DescribeLogDirsResponse { results, ..Default::default() }
+}

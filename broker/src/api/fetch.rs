@@ -1,0 +1,206 @@
+//! Fetch (1).
+//!
+//! *Behaviour*: waits until `min_bytes` are there, an error is, or `max_wait_ms` is over. Whole batches, also the one that
+//! holds an offset within it; the first batch of a response is sent whatever its size. Sessions are declined by answering
+//! session id 0. Readers see what is below the high watermark, which is what is durable.
+//! *Versions*: 4-18. *Skipped*: followers, fetch sessions, rack-aware reads; diverging epochs of followers only.
+
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use causeway_wire::messages::fetch::{
+    AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    PartitionData,
+};
+use causeway_wire::{ErrorCode, Uuid};
+use tokio::time::Instant;
+
+use super::Context;
+use crate::errors::log_code;
+use crate::leader::check_leader_epoch;
+use crate::partitions::Partition;
+
+/// Versions served.
+pub const VERSIONS: RangeInclusive<i16> = 4..=18;
+
+/// Longest wait a client may ask for; longer ones are answered empty.
+const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// One partition asked for, resolved once.
+struct Asked {
+    topic: usize,
+    request: FetchPartition,
+    found: Result<Arc<Partition>, ErrorCode>,
+}
+
+/// Answers the request.
+pub async fn handle(context: &Context, request: FetchRequest) -> FetchResponse {
+    // A client that keeps a session we never gave was talking to another incarnation of this address.
+    if request.session_id != 0 && request.session_epoch > 0 {
+        return FetchResponse { error_code: ErrorCode::FETCH_SESSION_ID_NOT_FOUND.0, ..Default::default() };
+    }
+    let image = context.node.meta.image();
+    let by_id = context.version() >= 13;
+    let mut topics: Vec<(String, Uuid)> = Vec::new();
+    let mut asked: Vec<Asked> = Vec::new();
+    for topic in request.topics {
+        let name = match by_id {
+            true => image.topic_by_id(topic.topic_id).map(|t| t.name.clone()),
+            false => Some(topic.topic.clone()),
+        };
+        for partition in topic.partitions {
+            let found = match &name {
+                None => Err(ErrorCode::UNKNOWN_TOPIC_ID),
+                Some(name) => {
+                    let found = context.node.partitions.get(name, partition.partition);
+                    found.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+                }
+            };
+            asked.push(Asked { topic: topics.len(), request: partition, found });
+        }
+        topics.push((topic.topic, topic.topic_id));
+    }
+    drop(image);
+    let limit = (request.max_bytes.max(0) as usize).min(context.node.fetch_bytes_max);
+    let committed = request.isolation_level == 1;
+    let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64).min(WAIT_MAX);
+    let deadline = Instant::now() + wait;
+    let min_bytes = request.min_bytes.max(0) as usize;
+    let node_id = context.node.config.node_id;
+    loop {
+        let changed = Changed::subscribe(&asked);
+        let (answers, bytes, settled) = read_all(&asked, limit, committed, context.version(), node_id);
+        let done = settled || bytes >= min_bytes || asked.is_empty() || Instant::now() >= deadline;
+        if done || tokio::time::timeout_at(deadline, changed).await.is_err() {
+            // At the deadline whatever is there by now is sent.
+            return respond(topics, &asked, answers);
+        }
+    }
+}
+
+/// Reads every partition once; also says how many bytes there are and whether an error must be told at once.
+fn read_all(
+    asked: &[Asked],
+    limit: usize,
+    committed: bool,
+    version: i16,
+    node_id: i32,
+) -> (Vec<PartitionData>, usize, bool) {
+    let (mut out, mut bytes, mut settled) = (Vec::with_capacity(asked.len()), 0, false);
+    for a in asked {
+        let data = match &a.found {
+            Err(code) => error(a.request.partition, *code),
+            Ok(partition) => {
+                let room = limit.saturating_sub(bytes).min(a.request.partition_max_bytes.max(0) as usize);
+                let mut data = read_one(partition, &a.request, room, bytes == 0, committed);
+                let fenced = [ErrorCode::FENCED_LEADER_EPOCH.0, ErrorCode::UNKNOWN_LEADER_EPOCH.0];
+                if version >= 12 && fenced.contains(&data.error_code) {
+                    let epoch = partition.leader_epoch;
+                    data.current_leader =
+                        LeaderIdAndEpoch { leader_id: node_id, leader_epoch: epoch, ..Default::default() };
+                }
+                data
+            }
+        };
+        settled |= data.error_code != 0;
+        bytes += data.records.as_ref().map_or(0, bytes::Bytes::len);
+        out.push(data);
+    }
+    (out, bytes, settled)
+}
+
+fn read_one(
+    partition: &Partition,
+    request: &FetchPartition,
+    room: usize,
+    first: bool,
+    committed: bool,
+) -> PartitionData {
+    let log = &partition.log;
+    if let Err(code) = check_leader_epoch(partition, request.current_leader_epoch) {
+        return error(request.partition, code);
+    }
+    let high_watermark = partition.high_watermark();
+    let last_stable_offset = log.last_stable_offset();
+    let upper = if committed { last_stable_offset } else { high_watermark };
+    let mut data = PartitionData {
+        partition_index: request.partition,
+        high_watermark,
+        last_stable_offset,
+        log_start_offset: log.start_offset(),
+        aborted_transactions: None,
+        records: Some(bytes::Bytes::new()),
+        ..Default::default()
+    };
+    if request.fetch_offset < log.start_offset() || request.fetch_offset > log.end_offset() {
+        return PartitionData {
+            error_code: ErrorCode::OFFSET_OUT_OF_RANGE.0,
+            last_stable_offset: -1,
+            ..data
+        };
+    }
+    if committed {
+        data.aborted_transactions = Some(Vec::<AbortedTransaction>::new());
+    }
+    if (room == 0 && !first) || request.fetch_offset >= upper {
+        return data;
+    }
+    match log.read(request.fetch_offset, room, upper) {
+        // A batch larger than the room left goes out only if it would be the first: else the reader could never pass it.
+        Ok(fetched) if fetched.bytes.len() <= room || first => data.records = Some(fetched.bytes),
+        Ok(_) => {}
+        Err(failure) => return error(request.partition, log_code(&failure)),
+    }
+    data
+}
+
+fn error(partition_index: i32, code: ErrorCode) -> PartitionData {
+    PartitionData {
+        partition_index,
+        error_code: code.0,
+        high_watermark: -1,
+        aborted_transactions: None,
+        records: Some(bytes::Bytes::new()),
+        ..Default::default()
+    }
+}
+
+fn respond(topics: Vec<(String, Uuid)>, asked: &[Asked], answers: Vec<PartitionData>) -> FetchResponse {
+    let empty = |(topic, topic_id)| FetchableTopicResponse { topic, topic_id, ..Default::default() };
+    let mut responses: Vec<FetchableTopicResponse> = topics.into_iter().map(empty).collect();
+    for (a, data) in asked.iter().zip(answers) {
+        responses[a.topic].partitions.push(data);
+    }
+    FetchResponse { responses, ..Default::default() }
+}
+
+/// Resolves when the durable end of any partition moves after this was made.
+struct Changed {
+    waits: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Changed {
+    fn subscribe(asked: &[Asked]) -> Self {
+        let wait = |partition: &Arc<Partition>| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            let mut durable = partition.log.subscribe();
+            durable.mark_unchanged();
+            Box::pin(async move {
+                // A closed channel means a deleted log: the next look tells.
+                let _ = durable.changed().await;
+            })
+        };
+        Self { waits: asked.iter().filter_map(|a| a.found.as_ref().ok()).map(wait).collect() }
+    }
+}
+
+impl Future for Changed {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        let ready = self.waits.iter_mut().any(|wait| wait.as_mut().poll(cx).is_ready());
+        if ready { Poll::Ready(()) } else { Poll::Pending }
+    }
+}

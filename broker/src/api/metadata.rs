@@ -1,0 +1,118 @@
+//! Metadata (3).
+//!
+//! *Behaviour*: topics by name or id, or all; unknown names are created if both the request and
+//! `auto.create.topics.enable` allow it. The broker shown is the one of the listener that was asked by.
+//! *Versions*: 0-13. *Skipped*: authorized operations (shown as unknown: there is no authorizer), offline replicas.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use causeway_wire::messages::metadata::{
+    MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use causeway_wire::{ErrorCode, Uuid};
+
+use super::Context;
+use crate::meta::TopicMeta;
+use crate::meta::controller::{NewTopic, check_topic_name};
+use crate::meta::image::is_internal;
+
+/// Versions served.
+pub const VERSIONS: RangeInclusive<i16> = 0..=13;
+
+/// Answers the request.
+pub async fn handle(context: &Context, request: MetadataRequest) -> MetadataResponse {
+    let node = &context.node;
+    // In version 0 an empty list means all topics, later it means none.
+    let named = match &request.topics {
+        Some(topics) if !(context.version() == 0 && topics.is_empty()) => Some(topics),
+        _ => None,
+    };
+    let topics = match named {
+        None => node.meta.image().topics().map(show).collect(),
+        Some(asked) => {
+            let names: Vec<&str> = asked.iter().filter_map(|t| t.name.as_deref()).collect();
+            if request.allow_auto_topic_creation && node.config.flag("auto.create.topics.enable") {
+                create_missing(context, &names).await;
+            }
+            let image = node.meta.image();
+            let mut out = Vec::new();
+            for topic in asked {
+                out.push(match &topic.name {
+                    Some(name) => image.topic(name).map_or_else(|| unknown_name(name), show),
+                    None => image.topic_by_id(topic.topic_id).map_or_else(|| unknown_id(topic.topic_id), show),
+                });
+            }
+            out
+        }
+    };
+    let (host, port) = node.advertised(&context.peer.listener);
+    MetadataResponse {
+        brokers: vec![MetadataResponseBroker {
+            node_id: node.config.node_id,
+            host,
+            port: port.into(),
+            rack: node.config.rack.clone(),
+            ..Default::default()
+        }],
+        cluster_id: Some(node.cluster_id.clone()),
+        controller_id: node.config.node_id,
+        topics,
+        ..Default::default()
+    }
+}
+
+async fn create_missing(context: &Context, names: &[&str]) {
+    let image = context.node.meta.image();
+    let missing = names.iter().filter(|n| image.topic(n).is_none() && !is_internal(n) && check_topic_name(n).is_ok());
+    let mut wanted: Vec<NewTopic> = Vec::new();
+    for name in missing {
+        if wanted.iter().all(|t| t.name != **name) {
+            wanted.push(NewTopic {
+                name: (*name).to_owned(),
+                partitions: -1,
+                replication_factor: -1,
+                ..NewTopic::default()
+            });
+        }
+    }
+    if !wanted.is_empty() {
+        // What could not be made is reported below as unknown.
+        let _ = context.node.create_topics(wanted, false).await;
+    }
+}
+
+fn show(topic: &Arc<TopicMeta>) -> MetadataResponseTopic {
+    let partition = |(index, p): (usize, &crate::meta::PartitionMeta)| MetadataResponsePartition {
+        partition_index: index as i32,
+        leader_id: p.leader(),
+        leader_epoch: p.leader_epoch,
+        replica_nodes: p.replicas.clone(),
+        isr_nodes: p.replicas.clone(),
+        ..Default::default()
+    };
+    MetadataResponseTopic {
+        name: Some(topic.name.clone()),
+        topic_id: topic.id,
+        is_internal: topic.is_internal(),
+        partitions: topic.partitions.iter().enumerate().map(partition).collect(),
+        ..Default::default()
+    }
+}
+
+fn unknown_name(name: &str) -> MetadataResponseTopic {
+    let code = match check_topic_name(name) {
+        Ok(()) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        Err(refusal) => refusal.code,
+    };
+    MetadataResponseTopic {
+        error_code: code.0,
+        name: Some(name.to_owned()),
+        is_internal: is_internal(name),
+        ..Default::default()
+    }
+}
+
+fn unknown_id(topic_id: Uuid) -> MetadataResponseTopic {
+    MetadataResponseTopic { error_code: ErrorCode::UNKNOWN_TOPIC_ID.0, name: None, topic_id, ..Default::default() }
+}

@@ -1,0 +1,161 @@
+//! The protocol's APIs, one file each: *Behaviour*, *Versions*, *Skipped*.
+//!
+//! `ENABLED` is the table that ApiVersions shows and dispatch obeys; what is not in it is not there.
+
+pub mod api_versions;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_groups;
+pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod fetch;
+pub mod find_coordinator;
+pub mod heartbeat;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_commit;
+pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+pub mod sync_group;
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use causeway_wire::header::RequestHeader;
+use causeway_wire::{ApiKey, Message, Request, frame};
+
+use crate::net::Peer;
+use crate::net::connection::{Answer, Fault, Pending};
+use crate::node::Node;
+
+/// What a handler knows besides the request.
+pub struct Context {
+    /// The broker.
+    pub node: Arc<Node>,
+    /// Who asks.
+    pub peer: Arc<Peer>,
+    /// The request's header.
+    pub header: RequestHeader,
+}
+
+impl Context {
+    /// The request's version.
+    pub fn version(&self) -> i16 {
+        self.header.api_version
+    }
+}
+
+macro_rules! apis {
+    ($($key:ident => $module:ident,)*) => {
+        /// Every API served, with its versions.
+        pub const ENABLED: &[(ApiKey, RangeInclusive<i16>)] = &[$((ApiKey::$key, $module::VERSIONS),)*];
+
+        async fn route(key: ApiKey, context: Context, body: Bytes) -> Answer {
+            match key {
+                $(ApiKey::$key => answer(context, body, async |c, r| $module::handle(c, r).await).await,)*
+                _ => Err(not_enabled(&context.header)),
+            }
+        }
+    };
+}
+
+apis! {
+    Produce => produce,
+    Fetch => fetch,
+    ListOffsets => list_offsets,
+    Metadata => metadata,
+    OffsetCommit => offset_commit,
+    OffsetFetch => offset_fetch,
+    FindCoordinator => find_coordinator,
+    JoinGroup => join_group,
+    Heartbeat => heartbeat,
+    LeaveGroup => leave_group,
+    SyncGroup => sync_group,
+    DescribeGroups => describe_groups,
+    ListGroups => list_groups,
+    ApiVersions => api_versions,
+    CreateTopics => create_topics,
+    DeleteTopics => delete_topics,
+    DeleteRecords => delete_records,
+    InitProducerId => init_producer_id,
+    OffsetForLeaderEpoch => offset_for_leader_epoch,
+    DescribeConfigs => describe_configs,
+    DescribeLogDirs => describe_log_dirs,
+    CreatePartitions => create_partitions,
+    DeleteGroups => delete_groups,
+    IncrementalAlterConfigs => incremental_alter_configs,
+    DescribeCluster => describe_cluster,
+}
+
+fn versions(key: i16) -> Option<(ApiKey, RangeInclusive<i16>)> {
+    ENABLED.iter().find(|(k, _)| i16::from(*k) == key).cloned()
+}
+
+fn not_enabled(header: &RequestHeader) -> Fault {
+    Fault::NotEnabled { key: header.api_key, version: header.api_version }
+}
+
+/// Whether the request may start before those ahead of it are answered.
+pub fn starts_early(header: &RequestHeader) -> bool {
+    header.api_key == i16::from(ApiKey::Produce)
+}
+
+/// Appends what a Produce brings, in order; the future waits for it to be durable.
+pub async fn start_produce(context: Context, body: Bytes) -> Result<Pending, Fault> {
+    produce::start(context, body).await
+}
+
+/// Answers one request.
+pub async fn handle(context: Context, body: Bytes) -> Answer {
+    let header = &context.header;
+    let Some((key, range)) = versions(header.api_key) else { return Err(not_enabled(header)) };
+    if !range.contains(&header.api_version) {
+        // Kafka closes the connection, except here: a client must be able to ask what is there (KIP-511).
+        if key == ApiKey::ApiVersions {
+            return encode(&context.header, 0, &api_versions::unsupported()).map(Some);
+        }
+        return Err(not_enabled(header));
+    }
+    route(key, context, body).await
+}
+
+async fn answer<R: Request>(
+    context: Context,
+    mut body: Bytes,
+    handler: impl AsyncFnOnce(&Context, R) -> R::Response,
+) -> Answer {
+    let request = decode::<R>(&context.header, &mut body)?;
+    let response = handler(&context, request).await;
+    encode(&context.header, context.version(), &response).map(Some)
+}
+
+/// Decodes a request's body.
+pub fn decode<R: Request>(header: &RequestHeader, body: &mut Bytes) -> Result<R, Fault> {
+    R::decode(header.api_version, body).map_err(|error| Fault::Malformed {
+        api: R::NAME.to_owned(),
+        version: header.api_version,
+        why: error.to_string(),
+    })
+}
+
+/// Encodes a whole answer frame.
+pub fn encode<M: Message>(header: &RequestHeader, version: i16, response: &M) -> Result<Bytes, Fault> {
+    let mut buf = BytesMut::new();
+    let key = ApiKey::try_from(header.api_key).map_err(|_| not_enabled(header))?;
+    let header_version = key.response_header_version(version);
+    frame::put_response(&mut buf, header_version, version, header.correlation_id, response).map_err(|error| {
+        Fault::Encode { api: M::NAME.to_owned(), version, why: error.to_string() }
+    })?;
+    Ok(buf.freeze())
+}

@@ -1,0 +1,117 @@
+//! OffsetFetch (9).
+//!
+//! *Behaviour*: committed offsets of one group, or from version 8 of several; no topics given means all. -1 where nothing is
+//! committed. `require_stable` changes nothing while there are no transactions.
+//! *Versions*: 1-10 (10 names topics by id). *Skipped*: member checks of KIP-848 groups.
+
+use std::ops::RangeInclusive;
+
+use causeway_wire::messages::offset_fetch::{
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponse, OffsetFetchResponseGroup,
+    OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+};
+use causeway_wire::{ErrorCode, Uuid};
+
+use super::Context;
+use crate::core::groups::records::OffsetValue;
+
+/// Versions served.
+pub const VERSIONS: RangeInclusive<i16> = 1..=10;
+
+/// Answers the request.
+pub async fn handle(context: &Context, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    if context.version() >= 8 {
+        let groups = request.groups.into_iter().map(|group| of_group(context, group)).collect();
+        return OffsetFetchResponse { groups, ..Default::default() };
+    }
+    let topics = match request.topics {
+        // Version 1 has no null: an empty list there asks for nothing.
+        Some(topics) => topics.into_iter().map(|t| (t.name, Some(t.partition_indexes))).collect(),
+        None => all_topics(context, &request.group_id),
+    };
+    let show = |(name, indexes): (String, Option<Vec<i32>>)| OffsetFetchResponseTopic {
+        partitions: partitions(context, &request.group_id, &name, indexes)
+            .into_iter()
+            .map(|(partition_index, value)| OffsetFetchResponsePartition {
+                partition_index,
+                committed_offset: value.offset,
+                committed_leader_epoch: value.leader_epoch,
+                metadata: Some(value.metadata),
+                ..Default::default()
+            })
+            .collect(),
+        name,
+        ..Default::default()
+    };
+    OffsetFetchResponse { topics: topics.into_iter().map(show).collect(), ..Default::default() }
+}
+
+fn of_group(context: &Context, group: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+    let by_id = context.version() >= 10;
+    let image = context.node.meta.image();
+    let asked: Vec<(Option<String>, Uuid, Option<Vec<i32>>)> = match group.topics {
+        Some(topics) => topics
+            .into_iter()
+            .map(|t| {
+                let name = if by_id { image.topic_by_id(t.topic_id).map(|t| t.name.clone()) } else { Some(t.name) };
+                (name, t.topic_id, Some(t.partition_indexes))
+            })
+            .collect(),
+        None => all_topics(context, &group.group_id)
+            .into_iter()
+            .filter_map(|(name, indexes)| {
+                let id = image.topic(&name).map_or(Uuid::ZERO, |t| t.id);
+                // A topic that is gone has no id to be named by.
+                (!by_id || !id.is_zero()).then_some((Some(name), id, indexes))
+            })
+            .collect(),
+    };
+    let show = |(name, topic_id, indexes): (Option<String>, Uuid, Option<Vec<i32>>)| {
+        let found = match &name {
+            Some(name) => partitions(context, &group.group_id, name, indexes),
+            None => indexes.unwrap_or_default().into_iter().map(|p| (p, nothing())).collect(),
+        };
+        let code = if name.is_some() { ErrorCode::NONE } else { ErrorCode::UNKNOWN_TOPIC_ID };
+        let partition = |(partition_index, value): (i32, OffsetValue)| OffsetFetchResponsePartitions {
+            partition_index,
+            committed_offset: value.offset,
+            committed_leader_epoch: value.leader_epoch,
+            metadata: Some(value.metadata),
+            error_code: code.0,
+            ..Default::default()
+        };
+        OffsetFetchResponseTopics {
+            name: name.clone().unwrap_or_default(),
+            topic_id: if by_id { topic_id } else { Uuid::ZERO },
+            partitions: found.into_iter().map(partition).collect(),
+            ..Default::default()
+        }
+    };
+    let topics = asked.into_iter().map(show).collect();
+    OffsetFetchResponseGroup { group_id: group.group_id.clone(), topics, ..Default::default() }
+}
+
+/// Every topic with offsets of the group; no indexes stands for all partitions that have one.
+fn all_topics(context: &Context, group: &str) -> Vec<(String, Option<Vec<i32>>)> {
+    let mut names: Vec<String> = context.node.coordinator.all_committed(group).into_iter().map(|(t, ..)| t).collect();
+    names.dedup();
+    names.into_iter().map(|name| (name, None)).collect()
+}
+
+fn partitions(context: &Context, group: &str, topic: &str, indexes: Option<Vec<i32>>) -> Vec<(i32, OffsetValue)> {
+    let coordinator = &context.node.coordinator;
+    match indexes {
+        Some(indexes) => indexes
+            .into_iter()
+            .map(|p| (p, coordinator.committed(group, topic, p).unwrap_or_else(nothing)))
+            .collect(),
+        None => {
+            let all = coordinator.all_committed(group).into_iter();
+            all.filter(|(t, ..)| t == topic).map(|(_, p, value)| (p, value)).collect()
+        }
+    }
+}
+
+fn nothing() -> OffsetValue {
+    OffsetValue { offset: -1, leader_epoch: -1, ..OffsetValue::default() }
+}

@@ -1,0 +1,224 @@
+//! Starting and stopping a broker.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{BrokerConfig, Listener};
+use crate::coordinator::Coordinator;
+use crate::error::BrokerError;
+use crate::log::{FlushPolicy, LogConfig, LogManager, ManagerConfig, RealDisk};
+use crate::meta::file_log::FileLog;
+use crate::meta::{Meta, MetaImage, MetaRecord};
+use crate::net;
+use crate::node::Node;
+use crate::partitions::Partitions;
+
+/// Connections get so long to answer what they were asked before a shutdown cuts them off.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How often recovery points, log starts and high watermarks are written (Kafka: every 60 s and 5 s).
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+/// `log.flush=interval` without `log.flush.interval.ms`.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A running broker.
+pub struct Broker {
+    node: Arc<Node>,
+    addresses: Vec<SocketAddr>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Broker {
+    /// Opens data and ports; clients are served when this returns.
+    ///
+    /// # Errors
+    /// Ports or directories that cannot be used, each named.
+    pub async fn start(config: BrokerConfig) -> Result<Self, BrokerError> {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        // Ports first: a second broker on the same port must not touch any data.
+        let mut sockets = Vec::new();
+        for listener in &config.listeners {
+            sockets.push((listener.name.clone(), net::bind(listener).await?));
+        }
+        let addresses: Vec<SocketAddr> = sockets.iter().filter_map(|(_, s)| s.local_addr().ok()).collect();
+        let advertised = advertised(&config, &sockets);
+        let node = tokio::task::spawn_blocking(move || open(config, advertised));
+        let node = node.await.map_err(|e| BrokerError::Restore { what: "the node".into(), why: e.to_string() })??;
+        let node = Arc::new(node);
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(Arc::clone(&node.coordinator).keep_time(stop.clone()));
+        tasks.spawn(housekeeping(Arc::clone(&node), stop.clone()));
+        for (name, socket) in sockets {
+            tasks.spawn(net::serve(socket, name, Arc::clone(&node), tasks.clone(), stop.clone()));
+        }
+        let listener = addresses.first().map(ToString::to_string).unwrap_or_default();
+        let (cluster_id, node_id) = (node.cluster_id.as_str(), node.config.node_id);
+        tracing::info!("broker started listener={listener} cluster_id={cluster_id} node_id={node_id}");
+        Ok(Self { node, addresses, stop, tasks })
+    }
+
+    /// The address of the first listener, with the port really opened.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addresses.first().copied().expect("a configuration without a listener is refused")
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> &str {
+        &self.node.cluster_id
+    }
+
+    /// Resolves when a log directory failed: nothing more can be acknowledged from it and the process should end.
+    pub async fn failed(&self) -> String {
+        loop {
+            if let Err(error) = self.node.logs.health() {
+                return error.to_string();
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Stops taking requests, answers what is under way, flushes and marks the stop as clean.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_err() {
+            tracing::warn!(connections = self.tasks.len(), "some connections were cut off");
+        }
+        let node = self.node;
+        let epoch = node.meta.image().version as i64;
+        let closed = tokio::task::spawn_blocking(move || node.logs.shutdown(epoch)).await;
+        match closed {
+            Ok(Ok(())) => tracing::info!("broker stopped"),
+            Ok(Err(error)) => tracing::error!(%error, "broker stopped uncleanly"),
+            Err(error) => tracing::error!(%error, "broker stopped uncleanly"),
+        }
+    }
+}
+
+/// What clients are told: hosts and ports as configured, gaps filled with what was really opened.
+fn advertised(config: &BrokerConfig, sockets: &[(String, TcpListener)]) -> Vec<Listener> {
+    let mut out = Vec::new();
+    for (name, socket) in sockets {
+        let bound = socket.local_addr().ok();
+        let told = config.advertised.iter().find(|l| l.name == *name);
+        let told = told.or(config.listeners.iter().find(|l| l.name == *name));
+        let Some(told) = told else { continue };
+        let port = if told.port == 0 { bound.map_or(0, |a| a.port()) } else { told.port };
+        let host = match told.host.as_str() {
+            "" | "0.0.0.0" | "::" => host_name(),
+            host => host.to_owned(),
+        };
+        out.push(Listener { name: name.clone(), host, port });
+    }
+    out
+}
+
+/// This machine's name where a listener is open on every interface and nothing is advertised, as Kafka does.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
+}
+
+/// Locks and opens the data directories, reads metadata, opens partitions, restores groups. Blocking.
+fn open(config: BrokerConfig, advertised: Vec<Listener>) -> Result<Node, BrokerError> {
+    let flush = match config.text("log.flush").as_deref() {
+        Some("interval") => {
+            let given = config.text("log.flush.interval.ms").and_then(|v| v.trim().parse().ok());
+            FlushPolicy::Interval(given.map_or(FLUSH_INTERVAL, Duration::from_millis))
+        }
+        Some("os") => FlushPolicy::Os,
+        _ => FlushPolicy::Ack,
+    };
+    let storage = ManagerConfig {
+        dirs: config.log_dirs.clone(),
+        flush,
+        node_id: config.node_id,
+        cluster_id: config.cluster_id.clone(),
+        disk: Arc::new(RealDisk),
+        now_ms: crate::clock::wall_ms(),
+    };
+    // Metadata lies in a directory that must be locked first; each topic's own settings follow below.
+    let (logs, report) = LogManager::open(&storage, &|_| LogConfig::default())?;
+    if !report.clean {
+        tracing::info!(partitions = report.partitions.len(), "logs recovered after an unclean stop");
+    }
+    let first = config.log_dirs.first().expect("a configuration without log.dirs is refused");
+    let (mut file, mut image) = FileLog::open(first)?;
+    let known = image.version > 0;
+    let started = MetaRecord::BrokerStarted { node: config.node_id };
+    crate::meta::MetadataLog::propose(&mut file, &image, std::slice::from_ref(&started))?;
+    image.apply(&started);
+    settle_strays(&logs, &image, known);
+    let partitions = Arc::new(Partitions::default());
+    let coordinator = Arc::new(Coordinator::new(&config, Arc::clone(&partitions)));
+    let topics: Vec<_> = image.topics().cloned().collect();
+    let node = Node::new(config, Meta::new(image, Box::new(file)), logs, partitions, coordinator, advertised);
+    for topic in topics {
+        node.open_partitions(&topic)?;
+    }
+    let restored = node.coordinator.replay();
+    restored.map_err(|why| BrokerError::Restore { what: "committed offsets".into(), why })?;
+    Ok(node)
+}
+
+/// Partitions on disk that metadata does not have: the rest of a deletion that a crash cut short, unless this metadata
+/// is new here, in which case the data is somebody's and stays untouched.
+fn settle_strays(logs: &LogManager, image: &MetaImage, known: bool) {
+    for log in logs.logs() {
+        let (topic, partition) = (log.topic().to_owned(), log.partition());
+        let meta = image.topic(&topic).filter(|t| t.id == log.topic_id() && (partition as usize) < t.partitions.len());
+        if meta.is_some() {
+            continue;
+        }
+        if !known {
+            tracing::warn!(topic, partition, "a partition that this node's metadata does not know is left alone");
+            continue;
+        }
+        drop(log);
+        match logs.delete(&topic, partition, crate::clock::wall_ms()) {
+            Ok(_) => tracing::info!(topic, partition, "finished the deletion of a partition"),
+            Err(error) => tracing::error!(topic, partition, %error, "cannot finish the deletion of a partition"),
+        }
+    }
+}
+
+/// Retention, removal of deleted files, checkpoints.
+async fn housekeeping(node: Arc<Node>, stop: CancellationToken) {
+    let every = Duration::from_millis(node.config.number("log.retention.check.interval.ms").max(1) as u64);
+    let mut retention = tokio::time::interval(every);
+    let mut checkpoint = tokio::time::interval(CHECKPOINT_EVERY);
+    retention.tick().await;
+    checkpoint.tick().await;
+    loop {
+        let retain = tokio::select! {
+            () = stop.cancelled() => return,
+            _ = retention.tick() => true,
+            _ = checkpoint.tick() => false,
+        };
+        let node = Arc::clone(&node);
+        let round = tokio::task::spawn_blocking(move || {
+            let now = crate::clock::wall_ms();
+            node.partitions.all().iter().for_each(|p| drop(p.high_watermark()));
+            if retain {
+                let done = node.logs.retain(now);
+                if done.segments > 0 {
+                    tracing::info!(segments = done.segments, bytes = done.bytes, "retention removed segments");
+                }
+            }
+            node.logs.sweep(now);
+            node.logs.checkpoint()
+        });
+        match round.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "checkpoints not written"),
+            Err(error) => tracing::error!(%error, "housekeeping failed"),
+        }
+    }
+}

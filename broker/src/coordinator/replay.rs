@@ -1,0 +1,90 @@
+//! Reading `__consumer_offsets` back at start.
+
+use std::collections::BTreeMap;
+
+use causeway_wire::records::{Batches, DECOMPRESSED_BYTES_MAX, Record, decode_records};
+
+use super::{Coordinator, OFFSETS_TOPIC};
+use crate::core::groups::Group;
+use crate::core::groups::records::{GroupValue, Key, OffsetValue, RecordFormatError};
+use crate::partitions::Partition;
+
+/// Bytes read at once while replaying.
+const CHUNK: usize = 1 << 20;
+
+impl Coordinator {
+    /// Fills the coordinator from the log. Records that are not of a known form are passed over with a warning.
+    pub fn replay(&self) -> Result<(), String> {
+        let mut groups: BTreeMap<String, Option<GroupValue>> = BTreeMap::new();
+        for partition in self.partitions.of_topic(OFFSETS_TOPIC) {
+            self.replay_partition(&partition, &mut groups)?;
+        }
+        let now = self.now();
+        let mut state = self.lock();
+        for (id, value) in groups {
+            let Some(value) = value else { continue };
+            let group = Group::restore(&id, self.limits, value, now);
+            state.schedule.set(&id, group.next_deadline());
+            state.groups.insert(id, group);
+        }
+        if !state.groups.is_empty() {
+            tracing::info!(groups = state.groups.len(), "groups restored");
+        }
+        Ok(())
+    }
+
+    fn replay_partition(
+        &self,
+        partition: &Partition,
+        groups: &mut BTreeMap<String, Option<GroupValue>>,
+    ) -> Result<(), String> {
+        let log = &partition.log;
+        let (mut at, end) = (log.start_offset(), log.end_offset());
+        while at < end {
+            let fetched = log.read(at, CHUNK, end).map_err(|e| e.to_string())?;
+            if fetched.next_offset <= at {
+                break;
+            }
+            let from = at;
+            at = fetched.next_offset;
+            for batch in Batches::new(fetched.bytes) {
+                let batch = batch.map_err(|e| e.to_string())?;
+                if batch.header.attributes.is_control() {
+                    continue;
+                }
+                let records = decode_records(&batch, DECOMPRESSED_BYTES_MAX).map_err(|e| e.to_string())?;
+                for record in records {
+                    let offset = batch.header.base_offset + i64::from(record.offset_delta);
+                    if offset < from {
+                        continue;
+                    }
+                    if let Err(error) = self.replay_record(&record, offset, groups) {
+                        let partition = log.partition();
+                        tracing::warn!(%error, partition, offset, "record of {OFFSETS_TOPIC} passed over");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_record(
+        &self,
+        record: &Record,
+        offset: i64,
+        groups: &mut BTreeMap<String, Option<GroupValue>>,
+    ) -> Result<(), RecordFormatError> {
+        let Some(key) = record.key.clone() else { return Ok(()) };
+        match Key::decode(key)? {
+            Key::Offset(group, topic, partition) => {
+                let value = record.value.clone().map(OffsetValue::decode).transpose()?;
+                self.lock().offsets.apply(&group, &topic, partition, value, offset);
+            }
+            Key::Group(group) => {
+                let value = record.value.clone().map(GroupValue::decode).transpose()?;
+                groups.insert(group, value);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! What DescribeGroups and ListGroups show.
+
+use bytes::Bytes;
+
+use super::Coordinator;
+use crate::core::groups::GroupState;
+
+/// A group in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedGroup {
+    /// Group id.
+    pub id: String,
+    /// Empty for a group that only holds offsets.
+    pub protocol_type: String,
+    /// Name of its state.
+    pub state: &'static str,
+}
+
+/// A group in full.
+#[derive(Debug, Clone, Default)]
+pub struct GroupView {
+    /// Name of its state.
+    pub state: &'static str,
+    /// `consumer`, `connect`, ...
+    pub protocol_type: String,
+    /// Chosen protocol; empty unless stable.
+    pub protocol: String,
+    /// Its members.
+    pub members: Vec<MemberView>,
+}
+
+/// A member of a `GroupView`.
+#[derive(Debug, Clone, Default)]
+pub struct MemberView {
+    /// Member id.
+    pub id: String,
+    /// Static membership.
+    pub instance_id: Option<String>,
+    /// From the request header.
+    pub client_id: String,
+    /// Peer address with a leading slash.
+    pub client_host: String,
+    /// Metadata for the chosen protocol; empty unless stable.
+    pub metadata: Bytes,
+    /// The leader's word; empty unless stable.
+    pub assignment: Bytes,
+}
+
+impl Coordinator {
+    /// All groups, sorted by id.
+    pub fn list(&self) -> Vec<ListedGroup> {
+        let state = self.lock();
+        let with_members = state.groups.values().filter(|g| {
+            // A group that only hands out ids is not there yet for others.
+            !g.members.is_empty() || g.generation > 0 || state.offsets.has_group(&g.id)
+        });
+        let mut out: Vec<ListedGroup> = with_members
+            .map(|g| ListedGroup {
+                id: g.id.clone(),
+                protocol_type: g.protocol_type.clone().unwrap_or_default(),
+                state: g.state.name(),
+            })
+            .collect();
+        let only_offsets = state.offsets.groups().filter(|g| !state.groups.contains_key(*g));
+        out.extend(only_offsets.map(|g| ListedGroup {
+            id: g.to_owned(),
+            protocol_type: String::new(),
+            state: GroupState::Empty.name(),
+        }));
+        out.sort_by(|a, b| a.id.cmp(&b.id));
+        out
+    }
+
+    /// One group, if it is there.
+    pub fn describe(&self, id: &str) -> Option<GroupView> {
+        let state = self.lock();
+        let Some(group) = state.groups.get(id) else {
+            return state.offsets.has_group(id).then(|| GroupView {
+                state: GroupState::Empty.name(),
+                ..GroupView::default()
+            });
+        };
+        let stable = group.state == GroupState::Stable;
+        let protocol = group.protocol.clone().filter(|_| stable).unwrap_or_default();
+        let member = |m: &crate::core::groups::Member| MemberView {
+            id: m.id.clone(),
+            instance_id: m.instance_id.clone(),
+            client_id: m.client_id.clone(),
+            client_host: m.client_host.clone(),
+            metadata: if stable { m.metadata(&protocol) } else { Bytes::new() },
+            assignment: if stable { m.assignment.clone() } else { Bytes::new() },
+        };
+        Some(GroupView {
+            state: group.state.name(),
+            protocol_type: group.protocol_type.clone().unwrap_or_default(),
+            members: group.members.values().map(member).collect(),
+            protocol,
+        })
+    }
+}

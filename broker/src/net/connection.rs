@@ -1,0 +1,232 @@
+//! One connection: requests in, answers out in the same order.
+//!
+//! A reader takes frames and hands each as a future to a writer, which runs them one after the other: what a connection
+//! asks takes effect in order, as in Kafka. Produce alone starts at once, behind other produces, so that pipelined
+//! batches share one flush. Limits stand before the buffers they guard; whoever breaks the protocol loses this
+//! connection, with one log line.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use causeway_wire::frame::{self, FrameError};
+use causeway_wire::header::RequestHeader;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::Peer;
+use crate::api::{self, Context};
+use crate::node::Node;
+
+/// Requests of one connection that may be read ahead of their answers; librdkafka and Java send at most 5 produces.
+const PIPELINE_MAX: usize = 16;
+/// A started frame must arrive within this, plus the time its size takes at the slowest rate we wait for.
+const FRAME_DEADLINE: Duration = Duration::from_secs(30);
+/// Slowest peer we keep buffers for, in bytes a second, reading and writing.
+const RATE_MIN: u64 = 64 << 10;
+/// After the peer closed its side, answers that are being made may still take so long.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// Read buffer of a connection: many small requests a system call.
+const READ_BUFFER: usize = 16 << 10;
+
+/// Why a connection is closed by us.
+#[derive(Debug, Error)]
+pub enum Fault {
+    /// No frame could be read.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The request is not what its header says.
+    #[error("{api} version {version}: {why}")]
+    Malformed {
+        /// Name or number of the API.
+        api: String,
+        /// Version in the header.
+        version: i16,
+        /// What is wrong.
+        why: String,
+    },
+    /// An API or version that is not served (Kafka closes the connection too).
+    #[error("api key {key} version {version} is not enabled")]
+    NotEnabled {
+        /// API key in the header.
+        key: i16,
+        /// Version in the header.
+        version: i16,
+    },
+    /// The peer is too slow.
+    #[error("{0} took too long")]
+    Slow(&'static str),
+    /// Our own failure to make an answer.
+    #[error("cannot encode the answer to {api} version {version}: {why}")]
+    Encode {
+        /// Name of the API.
+        api: String,
+        /// Version in the header.
+        version: i16,
+        /// What is wrong.
+        why: String,
+    },
+    /// A produce with acks=0 failed: closing is the only sign its sender can get (as Kafka does).
+    #[error("a produce request that asked for no answer failed")]
+    Unanswerable,
+}
+
+/// An answer as a whole frame, or none for a request that wants none.
+pub type Answer = Result<Option<Bytes>, Fault>;
+/// An answer in the making.
+pub type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+struct Queued {
+    pending: Pending,
+    /// Bytes of the request, counted against the broker's budget until it is answered.
+    _bytes: OwnedSemaphorePermit,
+    /// One of the pipeline's slots.
+    _slot: OwnedSemaphorePermit,
+    /// Held by requests that must be over before a produce may start ahead of its turn.
+    _barrier: Option<OwnedSemaphorePermit>,
+}
+
+/// Serves one connection until either side closes it.
+pub async fn run(stream: TcpStream, peer: SocketAddr, listener: String, node: Arc<Node>, stop: CancellationToken) {
+    let _ = stream.set_nodelay(true);
+    let (read, write) = stream.into_split();
+    let peer = Arc::new(Peer { address: peer, listener });
+    let (queue, requests) = mpsc::channel(PIPELINE_MAX);
+    let closing = CancellationToken::new();
+    let mut reader = Reader {
+        socket: BufReader::with_capacity(READ_BUFFER, read),
+        queue,
+        slots: Arc::new(Semaphore::new(PIPELINE_MAX)),
+        barrier: Arc::new(Semaphore::new(PIPELINE_MAX)),
+        node: Arc::clone(&node),
+        peer: Arc::clone(&peer),
+    };
+    let writer = write_answers(write, requests, closing.clone());
+    let reading = async {
+        let end = tokio::select! {
+            end = reader.run() => end,
+            () = stop.cancelled() => Ok(()),
+            () = closing.cancelled() => Ok(()),
+        };
+        closing.cancel();
+        drop(reader);
+        end
+    };
+    let (read_end, write_end) = tokio::join!(reading, writer);
+    for fault in [read_end.err(), write_end.err()].into_iter().flatten() {
+        if matches!(&fault, Fault::Frame(FrameError::Io(_))) {
+            tracing::debug!(peer = %peer.address, cause = %fault, "connection lost");
+        } else {
+            tracing::warn!(peer = %peer.address, listener = peer.listener, cause = %fault, "connection closed");
+        }
+    }
+}
+
+struct Reader {
+    socket: BufReader<OwnedReadHalf>,
+    queue: mpsc::Sender<Queued>,
+    slots: Arc<Semaphore>,
+    barrier: Arc<Semaphore>,
+    node: Arc<Node>,
+    peer: Arc<Peer>,
+}
+
+impl Reader {
+    async fn run(&mut self) -> Result<(), Fault> {
+        loop {
+            let Some(field) = self.next_length().await? else { return Ok(()) };
+            let length = frame::check_length(field, self.node.request_bytes_max)?;
+            // Room in the broker's budget first, then the buffer: memory is bounded whatever peers announce.
+            let bytes = self.node.reserve_request_bytes(length).await;
+            let deadline = FRAME_DEADLINE + Duration::from_secs(length as u64 / RATE_MIN);
+            let body = timeout(deadline, frame::read_body(&mut self.socket, length));
+            let mut body = body.await.map_err(|_| Fault::Slow("a request"))??;
+            let header = RequestHeader::decode(&mut body).map_err(|e| Fault::Malformed {
+                api: "header".into(),
+                version: -1,
+                why: e.to_string(),
+            })?;
+            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return Ok(()) };
+            let context = Context { node: Arc::clone(&self.node), peer: Arc::clone(&self.peer), header };
+            let (pending, barrier): (Pending, _) = if api::starts_early(&context.header) {
+                // Wait until every request before it that is not a produce is over.
+                drop(self.barrier.acquire_many(PIPELINE_MAX as u32).await);
+                (api::start_produce(context, body).await?, None)
+            } else {
+                let barrier = Arc::clone(&self.barrier).acquire_owned().await.ok();
+                (Box::pin(api::handle(context, body)), barrier)
+            };
+            if self.queue.send(Queued { pending, _bytes: bytes, _slot: slot, _barrier: barrier }).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The length field of the next frame; none at the end of the stream or after `connections.max.idle.ms`.
+    async fn next_length(&mut self) -> Result<Option<[u8; frame::LENGTH_BYTES]>, Fault> {
+        let mut field = [0; frame::LENGTH_BYTES];
+        let first = loop {
+            let read = self.socket.read(&mut field);
+            match self.node.idle_max {
+                None => break read.await,
+                Some(idle) => match timeout(idle, read).await {
+                    Ok(read) => break read,
+                    Err(_) if self.slots.available_permits() < PIPELINE_MAX => {}
+                    Err(_) => return Ok(None),
+                },
+            }
+        };
+        let first = first.map_err(FrameError::from)?;
+        if first == 0 {
+            return Ok(None);
+        }
+        let rest = timeout(FRAME_DEADLINE, self.socket.read_exact(&mut field[first..])).await;
+        match rest.map_err(|_| Fault::Slow("a frame's length"))? {
+            Ok(_) => Ok(Some(field)),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(FrameError::Closed.into()),
+            Err(error) => Err(FrameError::from(error).into()),
+        }
+    }
+}
+
+async fn write_answers(
+    mut socket: OwnedWriteHalf,
+    mut requests: mpsc::Receiver<Queued>,
+    closing: CancellationToken,
+) -> Result<(), Fault> {
+    let outcome = answer_all(&mut socket, &mut requests, &closing).await;
+    // Wakes the reader if it was us who gave up.
+    closing.cancel();
+    outcome
+}
+
+async fn answer_all(
+    socket: &mut OwnedWriteHalf,
+    requests: &mut mpsc::Receiver<Queued>,
+    closing: &CancellationToken,
+) -> Result<(), Fault> {
+    let give_up = async {
+        closing.cancelled().await;
+        tokio::time::sleep(CLOSE_GRACE).await;
+    };
+    tokio::pin!(give_up);
+    while let Some(queued) = requests.recv().await {
+        let answer = tokio::select! {
+            answer = queued.pending => answer?,
+            () = &mut give_up => return Ok(()),
+        };
+        if let Some(frame) = answer {
+            let deadline = FRAME_DEADLINE + Duration::from_secs(frame.len() as u64 / RATE_MIN);
+            let written = timeout(deadline, socket.write_all(&frame)).await;
+            written.map_err(|_| Fault::Slow("reading our answer"))?.map_err(FrameError::from)?;
+        }
+    }
+    Ok(())
+}

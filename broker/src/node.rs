@@ -1,0 +1,292 @@
+//! One node: what every request can reach.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use causeway_wire::{ErrorCode, Uuid};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::effective::{Levels, Settings};
+use crate::config::{BrokerConfig, Listener};
+use crate::coordinator::{Coordinator, OFFSETS_TOPIC};
+use crate::ids::random_uuid;
+use crate::log::LogManager;
+use crate::meta::controller::{self, Defaults, NewTopic, Refusal, refuse};
+use crate::meta::{Meta, MetaError, MetaRecord, TopicMeta};
+use crate::partitions::{Partition, Partitions, TopicSettings};
+
+/// Bytes of requests read and not yet answered, all connections together, unless `queued.max.request.bytes` says otherwise.
+const REQUEST_BYTES_MAX: usize = 256 << 20;
+/// Producer ids reserved at once: one durable write for a thousand producers, as Kafka does.
+const PRODUCER_ID_BLOCK: i64 = 1_000;
+
+/// A topic that was made.
+#[derive(Debug, Clone, Copy)]
+pub struct CreatedTopic {
+    /// Its id; zero if it was only validated.
+    pub id: Uuid,
+    /// Partitions.
+    pub partitions: usize,
+    /// Replicas of each.
+    pub replication_factor: usize,
+}
+
+/// See the module.
+pub struct Node {
+    /// As started.
+    pub config: BrokerConfig,
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// Metadata.
+    pub meta: Meta,
+    /// The logs on disk.
+    pub logs: LogManager,
+    /// Partitions by topic.
+    pub partitions: Arc<Partitions>,
+    /// Groups.
+    pub coordinator: Arc<Coordinator>,
+    /// `socket.request.max.bytes`.
+    pub request_bytes_max: usize,
+    /// `fetch.max.bytes`.
+    pub fetch_bytes_max: usize,
+    /// `connections.max.idle.ms`, none if negative.
+    pub idle_max: Option<Duration>,
+    /// What clients are told, with the ports really opened.
+    advertised: Vec<Listener>,
+    request_budget: Arc<Semaphore>,
+    request_budget_bytes: usize,
+    /// Next producer id and the end of the block it is from.
+    producer_ids: Mutex<(i64, i64)>,
+    /// One topic is made or grown at a time.
+    topics: tokio::sync::Mutex<()>,
+}
+
+impl Node {
+    /// Puts a node together from its opened parts.
+    pub fn new(
+        config: BrokerConfig,
+        meta: Meta,
+        logs: LogManager,
+        partitions: Arc<Partitions>,
+        coordinator: Arc<Coordinator>,
+        advertised: Vec<Listener>,
+    ) -> Self {
+        let request_bytes_max = config.number("socket.request.max.bytes") as usize;
+        let budget = match config.number("queued.max.request.bytes") {
+            given if given > 0 => given as usize,
+            _ => REQUEST_BYTES_MAX,
+        };
+        // One request of the largest size must fit, and the semaphore counts in u32.
+        let budget = budget.max(request_bytes_max).min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
+        let idle = config.number("connections.max.idle.ms");
+        Self {
+            cluster_id: logs.cluster_id().to_owned(),
+            fetch_bytes_max: config.number("fetch.max.bytes") as usize,
+            idle_max: u64::try_from(idle).ok().map(Duration::from_millis),
+            config,
+            meta,
+            logs,
+            partitions,
+            coordinator,
+            request_bytes_max,
+            advertised,
+            request_budget: Arc::new(Semaphore::new(budget)),
+            request_budget_bytes: budget,
+            producer_ids: Mutex::new((0, 0)),
+            topics: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Waits for room for a request of so many bytes.
+    pub async fn reserve_request_bytes(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let permits = bytes.min(self.request_budget_bytes) as u32;
+        let budget = Arc::clone(&self.request_budget);
+        budget.acquire_many_owned(permits).await.expect("the semaphore is never closed")
+    }
+
+    /// Host and port that clients of a listener are told.
+    pub fn advertised(&self, listener: &str) -> (String, u16) {
+        let found = self.advertised.iter().find(|l| l.name == listener).or(self.advertised.first());
+        found.map_or_else(|| (String::new(), 0), |l| (l.host.clone(), l.port))
+    }
+
+    /// Lets `f` resolve settings through all levels in force.
+    pub fn with_levels<T>(&self, f: impl FnOnce(&Levels<'_>) -> T) -> T {
+        let image = self.meta.image();
+        let own = image.node_configs(self.config.node_id);
+        f(&Levels { broker: &own, cluster: &image.cluster_configs, statics: &self.config.statics })
+    }
+
+    /// A broker setting's number as in force now.
+    pub fn broker_number(&self, name: &str) -> i64 {
+        let value = self.with_levels(|levels| levels.broker_value(name));
+        value.and_then(|v| v.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// What topic creation takes where a request says nothing.
+    pub fn topic_defaults(&self) -> Defaults {
+        Defaults {
+            brokers: vec![self.config.node_id],
+            partitions: self.broker_number("num.partitions") as i32,
+            replication_factor: self.broker_number("default.replication.factor") as i16,
+        }
+    }
+
+    /// Creates topics, each alone; an outcome for each, in order. Ready for clients when this returns.
+    pub async fn create_topics(
+        &self,
+        wanted: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> Vec<Result<CreatedTopic, Refusal>> {
+        let defaults = self.topic_defaults();
+        let names: Vec<String> = wanted.iter().map(|t| t.name.clone()).collect();
+        let decided = self.meta.update(move |image| {
+            let (mut image, mut all, mut out) = (image.clone(), Vec::new(), Vec::new());
+            for topic in &wanted {
+                let id = random_uuid();
+                out.push(controller::create_topic(&image, &defaults, topic, id).map(|(records, partitions, factor)| {
+                    records.iter().for_each(|r| image.apply(r));
+                    all.extend(records);
+                    let id = if validate_only { Uuid::ZERO } else { id };
+                    CreatedTopic { id, partitions, replication_factor: factor }
+                }));
+            }
+            (if validate_only { Vec::new() } else { all }, out)
+        });
+        let mut outcomes = match decided.await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                tracing::error!(%error, "cannot create topics");
+                return names.iter().map(|_| Err(refuse(ErrorCode::UNKNOWN_SERVER_ERROR, error.to_string()))).collect();
+            }
+        };
+        if !validate_only {
+            for (name, outcome) in names.iter().zip(&mut outcomes) {
+                if let Ok(made) = outcome {
+                    let (id, partitions) = (made.id, made.partitions);
+                    match self.open_topic(name).await {
+                        Ok(()) => tracing::info!(topic = name, %id, partitions, "topic created"),
+                        Err(refusal) => *outcome = Err(refusal),
+                    }
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// Makes the logs of every partition that metadata has and this node has not yet.
+    pub async fn open_topic(&self, name: &str) -> Result<(), Refusal> {
+        let _one = self.topics.lock().await;
+        let image = self.meta.image();
+        let Some(topic) = image.topic(name).cloned() else { return Ok(()) };
+        tokio::task::block_in_place(|| self.open_partitions(&topic)).map_err(|error| {
+            tracing::error!(topic = name, %error, "cannot make the logs of a topic");
+            refuse(crate::errors::log_code(&error), error.to_string())
+        })
+    }
+
+    /// Opens or makes every partition of a topic that is not served yet. Blocking.
+    pub fn open_partitions(&self, topic: &TopicMeta) -> Result<(), crate::log::LogError> {
+        let settings = Arc::new(self.topic_settings(&topic.configs));
+        let have = self.partitions.count(&topic.name).unwrap_or(0);
+        for (index, meta) in topic.partitions.iter().enumerate().skip(have) {
+            let number = index as i32;
+            let log = match self.logs.get(&topic.name, number) {
+                Some(log) => log,
+                None => {
+                    let now = crate::clock::wall_ms();
+                    self.logs.create(&topic.name, number, topic.id, settings.log.clone(), now)?
+                }
+            };
+            // After a restart of metadata behind the log (a restored copy, say) the log's own epoch must not be passed.
+            let epoch = meta.leader_epoch.max(log.latest_epoch().unwrap_or(0));
+            let partition = Partition::new(log, epoch, Arc::clone(&settings));
+            partition.set_settings(&settings);
+            self.partitions.push(&topic.name, Arc::new(partition));
+        }
+        Ok(())
+    }
+
+    /// Takes a deleted topic's partitions away.
+    pub async fn drop_topic(&self, name: &str, id: Uuid) {
+        let _one = self.topics.lock().await;
+        tracing::info!(topic = name, %id, "topic deleted");
+        let gone = self.partitions.remove(name);
+        tokio::task::block_in_place(|| {
+            for partition in &gone {
+                let deleted = self.logs.delete(name, partition.log.partition(), crate::clock::wall_ms());
+                if let Err(error) = deleted {
+                    tracing::error!(topic = name, %error, "cannot delete a partition's directory");
+                }
+            }
+        });
+        self.coordinator.topic_deleted(name).await;
+    }
+
+    /// Resolves a topic's settings now.
+    pub fn topic_settings(&self, own: &Settings) -> TopicSettings {
+        self.with_levels(|levels| TopicSettings::resolve(levels, own))
+    }
+
+    /// Puts changed settings in force: of one topic, or after a broker setting changed of all.
+    pub fn refresh_settings(&self, topic: Option<&str>) {
+        let image = self.meta.image();
+        for meta in image.topics().filter(|t| topic.is_none_or(|name| name == t.name)) {
+            let settings = Arc::new(self.topic_settings(&meta.configs));
+            for partition in self.partitions.of_topic(&meta.name) {
+                partition.set_settings(&settings);
+            }
+        }
+    }
+
+    /// Makes sure that `__consumer_offsets` is there.
+    pub async fn ready_for_groups(&self) -> Result<(), ErrorCode> {
+        if self.partitions.count(OFFSETS_TOPIC).is_some() {
+            return Ok(());
+        }
+        let config = |key: &str, value: String| (key.to_owned(), Some(value));
+        // With fewer brokers than offsets.topic.replication.factor asks for, it is made with the brokers there are.
+        let topic = NewTopic {
+            name: OFFSETS_TOPIC.to_owned(),
+            partitions: self.config.number("offsets.topic.num.partitions") as i32,
+            replication_factor: 1,
+            assignments: Vec::new(),
+            configs: vec![
+                config("cleanup.policy", "compact".into()),
+                config("segment.bytes", self.config.number("offsets.topic.segment.bytes").max(1 << 20).to_string()),
+                config("compression.type", "producer".into()),
+            ],
+        };
+        let outcome = self.create_topics(vec![topic], false).await.pop();
+        match outcome {
+            Some(Err(refusal)) if refusal.code != ErrorCode::TOPIC_ALREADY_EXISTS => {
+                Err(ErrorCode::COORDINATOR_NOT_AVAILABLE)
+            }
+            // Somebody else is making it: the client asks again.
+            _ if self.partitions.count(OFFSETS_TOPIC).is_none() => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+            _ => Ok(()),
+        }
+    }
+
+    /// A producer id that was never given out before.
+    pub async fn next_producer_id(&self) -> Result<i64, MetaError> {
+        loop {
+            {
+                let mut block = self.producer_ids.lock().unwrap_or_else(PoisonError::into_inner);
+                if block.0 < block.1 {
+                    block.0 += 1;
+                    return Ok(block.0 - 1);
+                }
+            }
+            let reserved = self.meta.update(|image| {
+                let start = image.next_producer_id;
+                (vec![MetaRecord::ProducerIds { next: start + PRODUCER_ID_BLOCK }], start)
+            });
+            let start = reserved.await?;
+            let mut block = self.producer_ids.lock().unwrap_or_else(PoisonError::into_inner);
+            if block.0 >= block.1 {
+                *block = (start, start + PRODUCER_ID_BLOCK);
+            }
+        }
+    }
+}
