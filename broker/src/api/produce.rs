@@ -196,7 +196,7 @@ fn accepted(
     appended: Appended,
     append_time: Option<i64>,
 ) -> PartitionProduceResponse {
-    debug_assert!(appended.duplicate || appended.last_offset - appended.base_offset == header.last_offset_delta.into());
+    debug_assert!(appended.duplicate || appended.last_offset - appended.base_offset == i64::from(header.last_offset_delta));
     PartitionProduceResponse {
         index,
         base_offset: appended.base_offset,

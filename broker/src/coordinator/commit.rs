@@ -75,7 +75,7 @@ impl Coordinator {
                 |o: &&NewOffset| journal::offset_record(&request.group, &o.topic, o.partition, Some(&value(o)));
             let written = self.write(&request.group, &good.iter().map(record).collect::<Vec<_>>());
             written.base_offset().map(|base| {
-                let applied: Vec<_> = good.iter().enumerate().map(|(i, o)| (base + i as i64, value(o), (*o).clone()));
+                let applied = good.iter().enumerate().map(|(i, o)| (base + i as i64, value(o), (*o).clone()));
                 (written, applied.collect::<Vec<_>>())
             })
         };

@@ -23,7 +23,7 @@ use crate::partitions::Partitions;
 
 pub use commit::{CommitRequest, NewOffset};
 pub use journal::OFFSETS_TOPIC;
-pub use views::{GroupView, ListedGroup};
+pub use views::ListedGroup;
 
 /// Coordinates every group of this node.
 pub struct Coordinator {
