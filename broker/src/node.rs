@@ -144,12 +144,14 @@ impl Node {
             let (mut image, mut all, mut out) = (image.clone(), Vec::new(), Vec::new());
             for topic in &wanted {
                 let id = random_uuid();
-                out.push(controller::create_topic(&image, &defaults, topic, id).map(|(records, partitions, factor)| {
-                    records.iter().for_each(|r| image.apply(r));
-                    all.extend(records);
-                    let id = if validate_only { Uuid::ZERO } else { id };
-                    CreatedTopic { id, partitions, replication_factor: factor }
-                }));
+                out.push(controller::create_topic(&image, &defaults, topic, id).map(
+                    |(records, partitions, factor)| {
+                        records.iter().for_each(|r| image.apply(r));
+                        all.extend(records);
+                        let id = if validate_only { Uuid::ZERO } else { id };
+                        CreatedTopic { id, partitions, replication_factor: factor }
+                    },
+                ));
             }
             (if validate_only { Vec::new() } else { all }, out)
         });

@@ -50,9 +50,11 @@ pub async fn handle(context: &Context, request: CreateTopicsRequest) -> CreateTo
             Err(refusal) => refused(name, refusal),
         })
         .collect();
-    topics.extend(twice.iter().map(|name| {
-        refused(name, refuse(ErrorCode::INVALID_REQUEST, "Found multiple entries for this topic."))
-    }));
+    topics.extend(
+        twice
+            .iter()
+            .map(|name| refused(name, refuse(ErrorCode::INVALID_REQUEST, "Found multiple entries for this topic."))),
+    );
     CreateTopicsResponse { topics, ..Default::default() }
 }
 

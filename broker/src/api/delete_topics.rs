@@ -36,7 +36,8 @@ pub async fn handle(context: &Context, request: DeleteTopicsRequest) -> DeleteTo
                 None => image.topic_by_id(id),
             };
             let Some(topic) = found else {
-                let unknown = if name.is_some() { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { ErrorCode::UNKNOWN_TOPIC_ID };
+                let unknown =
+                    if name.is_some() { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { ErrorCode::UNKNOWN_TOPIC_ID };
                 out.push(result(name, id, unknown));
                 continue;
             };

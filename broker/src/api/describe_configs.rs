@@ -70,10 +70,7 @@ fn topic(
     check_topic_name(&resource.resource_name)?;
     let image = context.node.meta.image();
     let Some(topic) = image.topic(&resource.resource_name) else {
-        return Err(refuse(
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-            "This server does not host this topic-partition.",
-        ));
+        return Err(refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition."));
     };
     let keys = TOPIC_KEYS.iter().filter(|k| wanted(resource, k.name));
     Ok(context.node.with_levels(|levels| {

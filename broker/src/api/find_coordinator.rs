@@ -47,13 +47,9 @@ pub async fn handle(context: &Context, request: FindCoordinatorRequest) -> FindC
             port: port.into(),
             ..Default::default()
         },
-        false => Coordinator {
-            key,
-            node_id: -1,
-            port: -1,
-            error_code: ErrorCode::INVALID_REQUEST.0,
-            ..Default::default()
-        },
+        false => {
+            Coordinator { key, node_id: -1, port: -1, error_code: ErrorCode::INVALID_REQUEST.0, ..Default::default() }
+        }
     };
     FindCoordinatorResponse {
         coordinators: request.coordinator_keys.into_iter().map(coordinator).collect(),

@@ -101,7 +101,10 @@ fn decide(
     match resource.resource_type {
         TOPIC => {
             let Some(topic) = image.topic(&name) else {
-                return Err(refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("The topic '{name}' does not exist.")));
+                return Err(refuse(
+                    ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                    format!("The topic '{name}' does not exist."),
+                ));
             };
             for config in &resource.configs {
                 let Some(key) = topic_keys::find(&config.name) else {

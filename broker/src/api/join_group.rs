@@ -19,12 +19,9 @@ pub const VERSIONS: RangeInclusive<i16> = 0..=9;
 pub async fn handle(context: &Context, request: JoinGroupRequest) -> JoinGroupResponse {
     let version = context.version();
     let reply = match context.node.ready_for_groups().await {
-        Err(code) => JoinReply {
-            error: code,
-            generation: -1,
-            member_id: request.member_id.clone(),
-            ..JoinReply::default()
-        },
+        Err(code) => {
+            JoinReply { error: code, generation: -1, member_id: request.member_id.clone(), ..JoinReply::default() }
+        }
         Ok(()) => context.node.coordinator.join(&request.group_id, &core_request(context, &request)).await,
     };
     let failed = reply.error != ErrorCode::NONE;

@@ -17,7 +17,8 @@ const TYPE: &str = "classic";
 
 /// Answers the request.
 pub async fn handle(context: &Context, request: ListGroupsRequest) -> ListGroupsResponse {
-    let wanted = |filter: &[String], name: &str| filter.is_empty() || filter.iter().any(|f| f.eq_ignore_ascii_case(name));
+    let wanted =
+        |filter: &[String], name: &str| filter.is_empty() || filter.iter().any(|f| f.eq_ignore_ascii_case(name));
     let groups = context.node.coordinator.list().into_iter();
     let groups = groups.filter(|g| wanted(&request.states_filter, g.state) && wanted(&request.types_filter, TYPE));
     let show = |g: crate::coordinator::ListedGroup| ListedGroup {

@@ -154,8 +154,7 @@ pub fn encode<M: Message>(header: &RequestHeader, version: i16, response: &M) ->
     let mut buf = BytesMut::new();
     let key = ApiKey::try_from(header.api_key).map_err(|_| not_enabled(header))?;
     let header_version = key.response_header_version(version);
-    frame::put_response(&mut buf, header_version, version, header.correlation_id, response).map_err(|error| {
-        Fault::Encode { api: M::NAME.to_owned(), version, why: error.to_string() }
-    })?;
+    frame::put_response(&mut buf, header_version, version, header.correlation_id, response)
+        .map_err(|error| Fault::Encode { api: M::NAME.to_owned(), version, why: error.to_string() })?;
     Ok(buf.freeze())
 }

@@ -29,7 +29,8 @@ pub async fn handle(context: &Context, request: OffsetCommitRequest) -> OffsetCo
         let found = if by_id { image.topic_by_id(topic.topic_id) } else { image.topic(&topic.name) };
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for p in &topic.partitions {
-            let exists = found.is_some_and(|t| usize::try_from(p.partition_index).is_ok_and(|i| i < t.partitions.len()));
+            let exists =
+                found.is_some_and(|t| usize::try_from(p.partition_index).is_ok_and(|i| i < t.partitions.len()));
             let code = match found {
                 None if by_id => ErrorCode::UNKNOWN_TOPIC_ID,
                 _ if !exists => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,

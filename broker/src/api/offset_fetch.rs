@@ -101,10 +101,9 @@ fn all_topics(context: &Context, group: &str) -> Vec<(String, Option<Vec<i32>>)>
 fn partitions(context: &Context, group: &str, topic: &str, indexes: Option<Vec<i32>>) -> Vec<(i32, OffsetValue)> {
     let coordinator = &context.node.coordinator;
     match indexes {
-        Some(indexes) => indexes
-            .into_iter()
-            .map(|p| (p, coordinator.committed(group, topic, p).unwrap_or_else(nothing)))
-            .collect(),
+        Some(indexes) => {
+            indexes.into_iter().map(|p| (p, coordinator.committed(group, topic, p).unwrap_or_else(nothing))).collect()
+        }
         None => {
             let all = coordinator.all_committed(group).into_iter();
             all.filter(|(t, ..)| t == topic).map(|(_, p, value)| (p, value)).collect()

@@ -29,11 +29,8 @@ pub async fn handle(context: &Context, request: OffsetForLeaderEpochRequest) -> 
 }
 
 fn look_up(context: &Context, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
-    let failed = |code: ErrorCode| EpochEndOffset {
-        partition: asked.partition,
-        error_code: code.0,
-        ..Default::default()
-    };
+    let failed =
+        |code: ErrorCode| EpochEndOffset { partition: asked.partition, error_code: code.0, ..Default::default() };
     let Some(partition) = context.node.partitions.get(topic, asked.partition) else {
         return failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     };

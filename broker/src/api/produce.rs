@@ -97,7 +97,8 @@ fn append_all(context: &Context, request: ProduceRequest) -> (ProduceResponse, V
     let image = context.node.meta.image();
     for topic in request.topic_data {
         let by_id = context.version() >= 13;
-        let name = if by_id { image.topic_by_id(topic.topic_id).map(|t| t.name.clone()) } else { Some(topic.name.clone()) };
+        let name =
+            if by_id { image.topic_by_id(topic.topic_id).map(|t| t.name.clone()) } else { Some(topic.name.clone()) };
         let mut answers = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             let index = data.index;
@@ -158,11 +159,15 @@ fn append(context: &Context, acks: i16, topic: &str, data: PartitionProduceData)
     };
     let info = produce_batch(&records, &options).map_err(|error| {
         let mut answer = refused(index, ErrorCode(error.code()), Some(error.to_string()));
-        answer.record_errors = error.rejected_records().iter().map(|r| BatchIndexAndErrorMessage {
-            batch_index: r.index,
-            batch_index_error_message: Some(r.reason.to_string()),
-            ..Default::default()
-        }).collect();
+        answer.record_errors = error
+            .rejected_records()
+            .iter()
+            .map(|r| BatchIndexAndErrorMessage {
+                batch_index: r.index,
+                batch_index_error_message: Some(r.reason.to_string()),
+                ..Default::default()
+            })
+            .collect();
         answer
     })?;
     if info.header.attributes.is_transactional() {
@@ -196,7 +201,9 @@ fn accepted(
     appended: Appended,
     append_time: Option<i64>,
 ) -> PartitionProduceResponse {
-    debug_assert!(appended.duplicate || appended.last_offset - appended.base_offset == i64::from(header.last_offset_delta));
+    debug_assert!(
+        appended.duplicate || appended.last_offset - appended.base_offset == i64::from(header.last_offset_delta)
+    );
     PartitionProduceResponse {
         index,
         base_offset: appended.base_offset,
@@ -216,13 +223,7 @@ fn failed(topic: &str, index: i32, error: &LogError) -> PartitionProduceResponse
 }
 
 fn refused(index: i32, code: ErrorCode, error_message: Option<String>) -> PartitionProduceResponse {
-    PartitionProduceResponse {
-        index,
-        error_code: code.0,
-        base_offset: -1,
-        error_message,
-        ..Default::default()
-    }
+    PartitionProduceResponse { index, error_code: code.0, base_offset: -1, error_message, ..Default::default() }
 }
 
 /// Versions 0-2: the request of version 3 without its first field; the answer is short enough to write by hand.

@@ -17,10 +17,7 @@ pub const VERSIONS: RangeInclusive<i16> = 0..=5;
 /// Answers the request.
 pub async fn handle(context: &Context, request: SyncGroupRequest) -> SyncGroupResponse {
     if context.version() >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
-        return SyncGroupResponse {
-            error_code: ErrorCode::INCONSISTENT_GROUP_PROTOCOL.0,
-            ..Default::default()
-        };
+        return SyncGroupResponse { error_code: ErrorCode::INCONSISTENT_GROUP_PROTOCOL.0, ..Default::default() };
     }
     let asked = SyncRequest {
         member_id: request.member_id,

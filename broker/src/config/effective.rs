@@ -59,8 +59,11 @@ pub struct Levels<'a> {
 
 impl Levels<'_> {
     fn push_broker_levels(&self, key: &BrokerKey, out: &mut Vec<Synonym>) {
-        let levels =
-            [(self.broker, Source::DynamicBroker), (self.cluster, Source::DynamicDefault), (self.statics, Source::Static)];
+        let levels = [
+            (self.broker, Source::DynamicBroker),
+            (self.cluster, Source::DynamicDefault),
+            (self.statics, Source::Static),
+        ];
         for (settings, source) in levels {
             if let Some(value) = settings.get(key.name) {
                 out.push(Synonym { name: key.name, value: Some(value.clone()), source });

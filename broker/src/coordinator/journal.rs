@@ -70,9 +70,10 @@ impl Coordinator {
                 return Written::failed();
             }
         }
-        let appended = builder.build().map_err(|e| e.to_string()).and_then(|batch| {
-            partition.append(&batch, now).map_err(|e| e.to_string())
-        });
+        let appended = builder
+            .build()
+            .map_err(|e| e.to_string())
+            .and_then(|batch| partition.append(&batch, now).map_err(|e| e.to_string()));
         match appended {
             Ok(appended) => Written(Ok((partition, appended.base_offset, appended.last_offset + 1))),
             Err(error) => {

@@ -96,12 +96,8 @@ impl Coordinator {
 
     /// JoinGroup; waits for the rebalance.
     pub async fn join(&self, group: &str, request: &JoinRequest) -> JoinReply {
-        let failed = |error| JoinReply {
-            error,
-            generation: -1,
-            member_id: request.member_id.clone(),
-            ..JoinReply::default()
-        };
+        let failed =
+            |error| JoinReply { error, generation: -1, member_id: request.member_id.clone(), ..JoinReply::default() };
         if group.is_empty() {
             return failed(ErrorCode::INVALID_GROUP_ID);
         }

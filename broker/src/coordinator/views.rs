@@ -75,10 +75,10 @@ impl Coordinator {
     pub fn describe(&self, id: &str) -> Option<GroupView> {
         let state = self.lock();
         let Some(group) = state.groups.get(id) else {
-            return state.offsets.has_group(id).then(|| GroupView {
-                state: GroupState::Empty.name(),
-                ..GroupView::default()
-            });
+            return state
+                .offsets
+                .has_group(id)
+                .then(|| GroupView { state: GroupState::Empty.name(), ..GroupView::default() });
         };
         let stable = group.state == GroupState::Stable;
         let protocol = group.protocol.clone().filter(|_| stable).unwrap_or_default();

@@ -61,7 +61,9 @@ pub fn check_topic_name(name: &str) -> Result<(), Refusal> {
         return bad("Topic name is invalid: '.' or '..' is not allowed".into());
     }
     if name.len() > TOPIC_NAME_MAX {
-        return bad(format!("Topic name is invalid: the length of '{name}' is longer than the max allowed length {TOPIC_NAME_MAX}"));
+        return bad(format!(
+            "Topic name is invalid: the length of '{name}' is longer than the max allowed length {TOPIC_NAME_MAX}"
+        ));
     }
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
         return bad(format!(
@@ -92,15 +94,14 @@ pub fn create_topic(
             format!("Topic '{}' collides with existing topic: {}", topic.name, other.name),
         ));
     }
-    let partitions = if topic.assignments.is_empty() {
-        automatic(defaults, topic)?
-    } else {
-        manual(defaults, topic)?
-    };
+    let partitions = if topic.assignments.is_empty() { automatic(defaults, topic)? } else { manual(defaults, topic)? };
     let mut configs = Settings::new();
     for (key, value) in &topic.configs {
         let Some(value) = value else {
-            return Err(refuse(ErrorCode::INVALID_CONFIG, format!("Null value not supported for topic configs: {key}")));
+            return Err(refuse(
+                ErrorCode::INVALID_CONFIG,
+                format!("Null value not supported for topic configs: {key}"),
+            ));
         };
         topic_keys::check(key, value).map_err(|why| refuse(ErrorCode::INVALID_CONFIG, why))?;
         configs.insert(key.clone(), value.clone());
@@ -186,7 +187,9 @@ fn check_replicas(defaults: &Defaults, replicas: &[i32]) -> Result<(), Refusal> 
             return bad(format!("The manual partition assignment includes the broker {replica} more than once."));
         }
         if !defaults.brokers.contains(replica) {
-            return bad(format!("The manual partition assignment includes broker {replica}, but no such broker is registered."));
+            return bad(format!(
+                "The manual partition assignment includes broker {replica}, but no such broker is registered."
+            ));
         }
     }
     Ok(())
@@ -209,7 +212,9 @@ pub fn create_partitions(
         return invalid(format!("Topic already has {now} partition(s)."));
     }
     if count < now {
-        return invalid(format!("The topic {name} currently has {now} partition(s); {count} would not be an increase."));
+        return invalid(format!(
+            "The topic {name} currently has {now} partition(s); {count} would not be an increase."
+        ));
     }
     let additional = count - now;
     if additional > PARTITIONS_PER_REQUEST_MAX {

@@ -186,8 +186,7 @@ impl Group {
             return true;
         }
         let candidates = self.candidates();
-        self.protocol_type.as_deref() == Some(protocol_type)
-            && protocols.iter().any(|(n, _)| candidates.contains(n))
+        self.protocol_type.as_deref() == Some(protocol_type) && protocols.iter().any(|(n, _)| candidates.contains(n))
     }
 
     pub(super) fn set_state(&mut self, state: GroupState) {

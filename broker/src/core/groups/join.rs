@@ -97,14 +97,7 @@ impl Group {
         Ok(())
     }
 
-    fn rejoin(
-        &mut self,
-        request: &JoinRequest,
-        token: Token,
-        now: Millis,
-        why: &'static str,
-        out: &mut Vec<Effect>,
-    ) {
+    fn rejoin(&mut self, request: &JoinRequest, token: Token, now: Millis, why: &'static str, out: &mut Vec<Effect>) {
         if let Some(member) = self.members.get_mut(&request.member_id) {
             member.protocols = request.protocols.clone();
             member.session_timeout = request.session_timeout;

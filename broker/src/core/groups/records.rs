@@ -204,9 +204,7 @@ impl Key {
     pub fn decode(mut buf: Bytes) -> Result<Self, RecordFormatError> {
         let version = get_i16(&mut buf)?;
         match version {
-            0 | OFFSET_KEY => {
-                Ok(Key::Offset(get_string(&mut buf)?, get_string(&mut buf)?, get_i32(&mut buf)?))
-            }
+            0 | OFFSET_KEY => Ok(Key::Offset(get_string(&mut buf)?, get_string(&mut buf)?, get_i32(&mut buf)?)),
             GROUP_KEY => Ok(Key::Group(get_string(&mut buf)?)),
             _ => Err(RecordFormatError::Version { kind: "key", version }),
         }
@@ -321,7 +319,8 @@ mod tests {
 
     #[test]
     fn no_prefix_of_a_record_panics() {
-        let group = GroupValue { protocol: Some("p".into()), members: vec![MemberValue::default()], ..Default::default() };
+        let group =
+            GroupValue { protocol: Some("p".into()), members: vec![MemberValue::default()], ..Default::default() };
         let full = group.encode();
         for len in 0..full.len() {
             assert!(GroupValue::decode(full.slice(..len)).is_err(), "{len}");

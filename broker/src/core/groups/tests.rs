@@ -3,12 +3,8 @@ use causeway_wire::ErrorCode;
 
 use super::*;
 
-const LIMITS: GroupLimits = GroupLimits {
-    initial_rebalance_delay: 0,
-    members_max: 3,
-    session_timeout_min: 1_000,
-    session_timeout_max: 60_000,
-};
+const LIMITS: GroupLimits =
+    GroupLimits { initial_rebalance_delay: 0, members_max: 3, session_timeout_min: 1_000, session_timeout_max: 60_000 };
 
 fn request(member_id: &str, new_id: &str) -> JoinRequest {
     JoinRequest {
