@@ -4,5 +4,3 @@ pub mod cluster;
 pub mod config;
 pub mod core;
 pub mod drill;
-pub mod retry;
-pub mod telemetry;

@@ -148,14 +148,21 @@ impl Daemon {
     ///
     /// # Errors
     /// No port, the file cannot be written, or the program cannot be started.
-    pub fn start(program: &Path, dir: &Path, regions: &[&Site], flows: &[FlowSpec]) -> Result<Self, DrillError> {
+    pub fn start(
+        program: &Path,
+        dir: &Path,
+        regions: &[&Site],
+        flows: &[FlowSpec],
+        env: &[(String, String)],
+    ) -> Result<Self, DrillError> {
         let listen = format!("127.0.0.1:{}", free_port()?);
         let (config, store) = (dir.join("causeway.toml"), dir.join("store"));
         let text = config_text(regions, flows, &listen, &store);
         std::fs::write(&config, text).map_err(DrillError::file(format!("write {}", config.display())))?;
         let args = ["run", "-c", &config.display().to_string(), "--exit-with-stdin"].map(ToOwned::to_owned).into();
         let log = dir.join("daemon.log");
-        let process = Process::spawn(Spec { name: "daemon".into(), program: program.into(), args, env: vec![], log })?;
+        let process =
+            Process::spawn(Spec { name: "daemon".into(), program: program.into(), args, env: env.to_vec(), log })?;
         Ok(Self { process, admin: format!("http://{listen}"), config, store, program: program.into() })
     }
 

@@ -79,6 +79,15 @@ pub enum Event {
         /// The next offset to read.
         offset: i64,
     },
+    /// The group asked for this position to be committed; whether it was, nobody said.
+    CommitAsked {
+        /// The group.
+        group: String,
+        /// The partition.
+        place: Place,
+        /// The next offset to read.
+        offset: i64,
+    },
     /// The group takes up its work at this cluster from this offset.
     Resumed {
         /// The group.

@@ -62,6 +62,15 @@ pub async fn extend(client: &Client, spec: LogSpec<'_>, log: &mut Log) -> Result
     Ok(())
 }
 
+/// Offset that the next record of a partition will get.
+///
+/// # Errors
+/// The cluster does not answer, or has no such partition.
+pub async fn end_offset(client: &Client, topic: &str, partition: i32) -> Result<i64, DrillError> {
+    let listed = client.list_offset(topic, partition, TIMESTAMP_LATEST).await;
+    Ok(listed.map_err(DrillError::cluster(format!("end of {topic}-{partition}")))?.offset)
+}
+
 /// Creates a topic; one that exists already is fine.
 ///
 /// # Errors

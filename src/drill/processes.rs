@@ -120,6 +120,8 @@ impl Process {
         let mut command = Command::new(&self.spec.program);
         command.args(&self.spec.args).envs(self.spec.env.iter().map(|(k, v)| (k, v))).env("NO_COLOR", "1");
         command.stdin(Stdio::piped()).stdout(out).stderr(err);
+        // A Ctrl-C at our terminal is for us alone: we end the child when we are done with it.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         self.child = Some(command.spawn().map_err(|e| self.os("start", e))?);
         Ok(())
     }

@@ -30,7 +30,8 @@ pub(super) fn judge(case: &Case<'_>, flow: &Flow, topic: &TopicPair, partition: 
             firsts.push((uid, entry));
         }
     }
-    judge_firsts(case, &name, topic, &at_source, source, &firsts, report);
+    let mirrored = judge_firsts(case, &name, topic, &at_source, source, &firsts, report);
+    *report.mirrored.entry(flow.name.clone()).or_default() += mirrored;
     let expected = expected(case, flow, topic, partition, source, &at_source, &name, report);
     let ledger: Vec<&LedgerLine> = (case.evidence.ledger.iter())
         .filter(|line| line.flow == flow.name && line.topic == topic.source && line.partition == partition)
@@ -39,7 +40,7 @@ pub(super) fn judge(case: &Case<'_>, flow: &Flow, topic: &TopicPair, partition: 
     judge_ledger(&name, &ledger, &expected, &at_target, report);
 }
 
-/// REORD, PHANTOM and CORRUPT by the first copies at the target, in target order.
+/// REORD, PHANTOM and CORRUPT by the first copies at the target, in target order. Counts the acknowledged ones.
 fn judge_firsts(
     case: &Case<'_>,
     name: &str,
@@ -48,8 +49,9 @@ fn judge_firsts(
     source: &Log,
     firsts: &[(Uid, &Entry)],
     report: &mut Report,
-) {
+) -> u64 {
     let mut greatest = -1;
+    let mut mirrored = 0;
     for (uid, entry) in firsts {
         let Some(original) = at_source.get(uid) else {
             let trimmed = matches!(case.writes[uid].outcome, Outcome::Ok(acked) if acked < source.start);
@@ -69,8 +71,9 @@ fn judge_firsts(
                 format!("{name}: {uid} differs, source {} target {}", original.offset, entry.offset)
             });
         }
-        report.counts.records_mirrored += u64::from(case.acked(*uid));
+        mirrored += u64::from(case.acked(*uid));
     }
+    mirrored
 }
 
 /// What the source holds or acknowledged, in source order. An acknowledged record that its own cluster no longer has
@@ -121,6 +124,7 @@ fn judge_missing(
     report: &mut Report,
 ) {
     let region_lost = case.evidence.lost_region.as_ref() == Some(&flow.from);
+    let target_lost = case.evidence.lost_region.as_ref() == Some(&flow.to);
     let mut later_present = false;
     let mut later_keys: HashSet<u32> = HashSet::new();
     for record in expected.iter().rev() {
@@ -132,11 +136,14 @@ fn judge_missing(
             if later_present {
                 report.add("hole", text);
                 report.add("lost", text);
+            } else if target_lost {
+                // what came after the loss has nowhere to go
             } else if !region_lost {
                 report.add("lost", text);
             } else if case.acked(record.uid) {
                 report.add("lost", text);
                 report.counts.lost_suffix += 1;
+                report.suffix.push(record.uid);
             } else if case.read.contains(&record.uid) {
                 report.counts.lost_unacked_read += 1;
             }

@@ -124,7 +124,8 @@ pub struct Evidence {
     pub ledger: Vec<LedgerLine>,
     /// Translated positions to be proven.
     pub positions: Vec<Position>,
-    /// Alias of a cluster that was lost for good in mid-load: its unmirrored suffix may be missing.
+    /// Alias of a cluster that was lost for good in mid-load: its unmirrored suffix may be missing elsewhere, and it
+    /// cannot have what others wrote since.
     pub lost_region: Option<String>,
     /// Cluster the group went to in the end: there it must have read everything.
     pub final_region: Option<String>,
@@ -135,8 +136,6 @@ pub struct Evidence {
 pub struct Counts {
     /// Records acknowledged by any source.
     pub records_acked: u64,
-    /// Of those, records that stand on the target of a flow which is to carry them.
-    pub records_mirrored: u64,
     /// Missing at the target, including `lost_suffix`.
     pub lost: u64,
     /// Missing, acknowledged, with nothing later present, from a region that was lost for good.
@@ -175,8 +174,13 @@ pub struct Report {
     /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
+    /// By flow: acknowledged records of its source that stand on its target.
+    pub mirrored: BTreeMap<String, u64>,
     /// Up to eight findings per word.
     pub findings: BTreeMap<&'static str, Vec<String>>,
+    /// The records behind `lost_suffix`.
+    #[serde(skip)]
+    pub suffix: Vec<Uid>,
 }
 
 impl Report {

@@ -78,7 +78,8 @@ fn a_clean_run_counts_nothing() {
     evidence.lines.extend((0..10).map(|seq| read("east", seq as i64, seq)));
     evidence.final_region = Some("west".into());
     let report = judge(&evidence);
-    assert_eq!(report.counts, Counts { records_acked: 10, records_mirrored: 10, ..Counts::default() });
+    assert_eq!(report.counts, Counts { records_acked: 10, ..Counts::default() });
+    assert_eq!(report.mirrored["east-west"], 10);
     assert!(report.broken().is_empty());
 }
 
@@ -99,8 +100,19 @@ fn a_lost_region_may_lose_a_suffix_but_no_hole() {
     drop_west(&mut evidence, 8..10);
     let report = judge(&evidence);
     assert_eq!((report.counts.lost, report.counts.lost_suffix, report.counts.hole), (2, 2, 0));
-    assert_eq!(report.counts.records_acked, report.counts.records_mirrored + report.counts.lost_suffix);
+    assert_eq!(report.counts.records_acked, report.mirrored["east-west"] + report.counts.lost_suffix);
+    assert_eq!(report.suffix, [uid(9), uid(8)]);
     assert!(report.broken().is_empty());
+    drop_west(&mut evidence, 2..3);
+    assert_eq!(judge(&evidence).broken(), ["lost", "hole"]);
+}
+
+#[test]
+fn a_lost_target_need_not_have_what_came_after_but_may_have_no_hole() {
+    let mut evidence = clean();
+    evidence.lost_region = Some("west".into());
+    drop_west(&mut evidence, 8..10);
+    assert!(judge(&evidence).broken().is_empty());
     drop_west(&mut evidence, 2..3);
     assert_eq!(judge(&evidence).broken(), ["lost", "hole"]);
 }

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -23,8 +23,6 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 const COMMITTED_MAX: Duration = Duration::from_secs(5);
 /// Attempts to read the committed positions of one assignment.
 const COMMITTED_TRIES: u32 = 5;
-/// How long a leaving member waits for its last commit.
-const LAST_COMMIT_MAX: Duration = Duration::from_secs(10);
 
 /// What a group member does.
 #[derive(Debug, Clone)]
@@ -50,8 +48,6 @@ pub struct ReaderState {
     pub assigned: bool,
     /// Next offset by topic and partition: from its reads, or from what the group had committed before.
     pub positions: HashMap<(String, i32), i64>,
-    /// Committed offset by topic and partition.
-    pub committed: HashMap<(String, i32), i64>,
     /// Different records read, at any cluster.
     pub distinct: u64,
     /// Reads, at any cluster.
@@ -71,7 +67,6 @@ pub struct Reader {
 
 #[derive(Debug)]
 struct Shared {
-    group: String,
     history: Mutex<History>,
     state: Mutex<ReaderState>,
     broken_history: AtomicBool,
@@ -89,10 +84,10 @@ impl Shared {
     }
 }
 
-/// What the client library tells about one membership. `cluster` keeps a late answer from a cluster we left in its place.
+/// What the client library tells about one membership. It never tells how an asynchronous commit ended (rdkafka 0.39
+/// takes events instead of callbacks, and librdkafka makes no event of it), so those stand in the history as asked for.
+#[derive(Default)]
 struct Context {
-    shared: Arc<Shared>,
-    cluster: String,
     assigned: AtomicBool,
 }
 
@@ -107,27 +102,6 @@ impl ConsumerContext for Context {
             self.assigned.store(true, Relaxed);
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        if let Err(error) = result {
-            let what = format!("{}: commit at {}: {error}", self.shared.group, self.cluster);
-            return self.shared.append(Event::Mark { what });
-        }
-        for element in offsets.elements() {
-            let Offset::Offset(offset) = element.offset() else { continue };
-            if element.error().is_err() {
-                continue;
-            }
-            let (topic, partition) = (element.topic().to_owned(), element.partition());
-            let mut state = Shared::lock(&self.shared.state);
-            if state.cluster == self.cluster {
-                state.committed.insert((topic.clone(), partition), offset);
-            }
-            drop(state);
-            let place = Place { cluster: self.cluster.clone(), topic, partition };
-            self.shared.append(Event::Committed { group: self.shared.group.clone(), place, offset });
-        }
-    }
 }
 
 impl Reader {
@@ -140,7 +114,6 @@ impl Reader {
         let history = History::open(&plan.history, plan.start)
             .map_err(|source| WorkloadError::History { client: name.clone(), source })?;
         let shared = Arc::new(Shared {
-            group: plan.group.clone(),
             history: Mutex::new(history),
             state: Mutex::default(),
             broken_history: AtomicBool::new(false),
@@ -193,8 +166,7 @@ impl Worker {
             self.flush_history()?;
             match order {
                 Order::Stop => {
-                    self.commit(&consumer);
-                    self.await_commit(&consumer);
+                    self.commit(&consumer, CommitMode::Sync);
                     drop(consumer);
                     return self.flush_history();
                 }
@@ -216,8 +188,6 @@ impl Worker {
 
     fn join(&self) -> Result<BaseConsumer<Context>, WorkloadError> {
         let error = |source| WorkloadError::Kafka { client: self.name.clone(), source };
-        let context =
-            Context { shared: self.shared.clone(), cluster: self.site.alias.clone(), assigned: AtomicBool::new(false) };
         let consumer: BaseConsumer<Context> = client_config(&self.site, &self.name)
             .set("group.id", &self.plan.group)
             .set("enable.auto.commit", "false")
@@ -225,7 +195,7 @@ impl Worker {
             .set("session.timeout.ms", "10000")
             .set("heartbeat.interval.ms", "1000")
             .set("fetch.wait.max.ms", "50")
-            .create_with_context(context)
+            .create_with_context(Context::default())
             .map_err(error)?;
         let topics: Vec<&str> = self.plan.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(error)?;
@@ -250,7 +220,7 @@ impl Worker {
             }
             let due = self.uncommitted > 0 && last_commit.elapsed() >= COMMIT_INTERVAL;
             if due || self.uncommitted >= self.plan.commit_every {
-                self.commit(consumer);
+                self.commit(consumer, CommitMode::Async);
                 last_commit = Instant::now();
             }
         }
@@ -303,32 +273,34 @@ impl Worker {
         self.shared.append(Event::Read { group: self.plan.group.clone(), place, offset: message.offset(), uid });
     }
 
-    /// Asks for a commit of all positions; the answer comes to the context. A refusal is tried again with the next one.
-    fn commit(&mut self, consumer: &BaseConsumer<Context>) {
+    /// Asks for a commit of all positions, and waits for the answer only if told to: at a cluster that died it may
+    /// take long. A refusal is tried again with the next commit.
+    fn commit(&mut self, consumer: &BaseConsumer<Context>, mode: CommitMode) {
         let Ok(positions) = consumer.position() else { return };
         let mut list = TopicPartitionList::new();
+        let mut offsets = Vec::new();
         for element in positions.elements() {
             if let Offset::Offset(offset) = element.offset() {
                 // A position is a valid offset by its type; the list refuses nothing else.
                 let _ = list.add_partition_offset(element.topic(), element.partition(), Offset::Offset(offset));
+                offsets.push((self.place(element.topic(), element.partition()), offset));
             }
         }
-        if list.count() > 0 && consumer.commit(&list, CommitMode::Async).is_ok() {
-            self.uncommitted = 0;
+        if list.count() == 0 {
+            return;
         }
-    }
-
-    /// Waits until the last commit is answered, within a bound.
-    fn await_commit(&self, consumer: &BaseConsumer<Context>) {
-        let deadline = Instant::now() + LAST_COMMIT_MAX;
-        while Instant::now() < deadline {
-            let state = Shared::lock(&self.shared.state);
-            if state.positions.iter().all(|(at, position)| state.committed.get(at).is_none_or(|c| c >= position)) {
-                return;
-            }
-            drop(state);
-            // Records that still come are not processed and not committed.
-            let _ = consumer.poll(POLL);
+        let group = &self.plan.group;
+        if let Err(error) = consumer.commit(&list, mode) {
+            let what = format!("{group}: commit at {}: {error}", self.site.alias);
+            return self.shared.append(Event::Mark { what });
+        }
+        self.uncommitted = 0;
+        for (place, offset) in offsets {
+            let group = group.clone();
+            self.shared.append(match mode {
+                CommitMode::Sync => Event::Committed { group, place, offset },
+                CommitMode::Async => Event::CommitAsked { group, place, offset },
+            });
         }
     }
 
