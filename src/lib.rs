@@ -4,3 +4,5 @@ pub mod cluster;
 pub mod config;
 pub mod core;
 pub mod drill;
+pub mod retry;
+pub mod telemetry;

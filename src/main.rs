@@ -1,2 +1,6 @@
 //! The `causeway` binary.
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    causeway::cli::main()
+}

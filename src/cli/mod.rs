@@ -1,4 +1,84 @@
-//! The command line: one file per verb.
+//! The command line: one file per verb, [`out`] the only printer.
 
 pub mod init;
+pub mod out;
 pub mod validate;
+
+pub mod http;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use out::{Exit, Format, Out};
+
+/// Cross-cluster replication for everything that speaks the Kafka protocol.
+#[derive(Debug, Parser)]
+#[command(name = "causeway", version, about)]
+pub struct Cli {
+    /// Form of the answer
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Print a configuration to start from
+    Init(init::InitArgs),
+    /// Check a configuration without connecting to anything
+    Validate(validate::ValidateArgs),
+}
+
+/// Where the daemon is asked.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AdminArgs {
+    /// The daemon's admin endpoint
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8088")]
+    pub admin: String,
+}
+
+/// Reads the arguments, runs the verb, prints what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = Out::new(cli.output);
+    match dispatch(cli.verb, &out) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(error) => {
+            out.error(&error);
+            ExitCode::from(Exit::Error.code())
+        }
+    }
+}
+
+fn dispatch(verb: Verb, out: &Out) -> anyhow::Result<Exit> {
+    match verb {
+        Verb::Init(args) => init::render(&args).and_then(|text| out.text(&text)).map(|()| Exit::Fine),
+        Verb::Validate(args) => {
+            let validated = validate::run(&args)?;
+            out.show(&validated, validate::Validated::lines).map(|()| Exit::Fine)
+        }
+    }
+}
+
+/// A multi-threaded runtime for a verb that talks to clusters.
+///
+/// # Errors
+/// The system gives no threads.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_verbs_and_their_flags_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,4 +1,13 @@
 //! The only place that talks to clusters, behind the two ports [`ports::Source`] and [`ports::Sink`].
+pub mod admin;
+pub mod ends;
+mod error;
 pub mod groups;
+pub mod offsets;
 pub mod ports;
 pub mod progress_topic;
+pub mod record;
+pub mod topics;
+
+pub use admin::{Admin, ClusterSpec};
+pub use error::ClusterError;

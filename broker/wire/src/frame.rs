@@ -173,3 +173,75 @@ fn put_frame(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
+
+    const LIMIT: usize = 1 << 20;
+
+    #[test]
+    fn frames_are_taken_whole_and_in_order() {
+        let mut buf = BytesMut::new();
+        put_request(&mut buf, 4, 1, Some("me"), &HeartbeatRequest::default()).unwrap();
+        put_response(&mut buf, 1, 4, 2, &HeartbeatResponse { error_code: 27, ..Default::default() }).unwrap();
+        let whole = buf.clone();
+        for cut in 0..whole.len() {
+            let mut part = BytesMut::from(&whole[..cut]);
+            let first = take_frame(&mut part, LIMIT).unwrap();
+            let second = if first.is_some() { take_frame(&mut part, LIMIT).unwrap() } else { None };
+            assert!(second.is_none(), "cut at {cut}");
+        }
+        let mut request = take_frame(&mut buf, LIMIT).unwrap().unwrap();
+        assert_eq!(RequestHeader::decode(&mut request).unwrap().api_key, 12);
+        assert_eq!(HeartbeatRequest::decode(4, &mut request), Ok(HeartbeatRequest::default()));
+        let mut response = take_frame(&mut buf, LIMIT).unwrap().unwrap();
+        assert_eq!(ResponseHeader::decode(1, &mut response).unwrap().correlation_id, 2);
+        assert_eq!(HeartbeatResponse::decode(4, &mut response).unwrap().error_code, 27);
+        assert!(buf.is_empty() && response.is_empty());
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_encoded_leaves_no_half_frame() {
+        let mut buf = BytesMut::from(&b"before"[..]);
+        let long = HeartbeatRequest { group_id: "x".repeat(40_000), ..Default::default() };
+        assert!(put_request(&mut buf, 4, 1, None, &long).is_err());
+        assert_eq!(buf.as_ref(), b"before");
+    }
+
+    #[test]
+    fn lengths_beyond_the_limit_are_refused_and_foreign_words_recognised() {
+        let refused = |field: &[u8; 4]| check_length(*field, LIMIT).unwrap_err().to_string();
+        assert_eq!(check_length([0, 0x10, 0, 0], LIMIT).unwrap(), LIMIT);
+        assert!(refused(&[0, 0x10, 0, 1]).contains("1048577"));
+        assert!(refused(&[0xff; 4]).contains("-1 bytes"));
+        assert!(refused(b"GET ").contains("HTTP"));
+        assert!(refused(&[0x16, 3, 1, 2]).contains("TLS"));
+    }
+
+    #[tokio::test]
+    async fn reading_buffers_nothing_for_a_length_alone() {
+        let (mut peer, mut ours) = tokio::io::duplex(1 << 10);
+        let reading = tokio::spawn(async move { read_frame(&mut ours, 1 << 30).await });
+        // Half a gigabyte announced, five bytes sent: only the first reservation may be made, and the end is an error.
+        tokio::io::AsyncWriteExt::write_all(&mut peer, &[0x20, 0, 0, 0, 1, 2, 3, 4, 5]).await.unwrap();
+        drop(peer);
+        assert!(matches!(reading.await.unwrap(), Err(FrameError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_frame_longer_than_any_buffer_arrives_whole() {
+        let (mut peer, mut ours) = tokio::io::duplex(1 << 10);
+        let sent: Vec<u8> = (0..300_000u32).map(|i| i as u8).collect();
+        let copy = sent.clone();
+        tokio::spawn(async move {
+            let length = (copy.len() as u32).to_be_bytes();
+            tokio::io::AsyncWriteExt::write_all(&mut peer, &length).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut peer, &copy).await.unwrap();
+        });
+        let got = read_frame(&mut ours, LIMIT).await.unwrap().unwrap();
+        assert!(got == sent);
+        assert!(read_frame(&mut ours, LIMIT).await.unwrap().is_none(), "a close between frames is no error");
+    }
+}

@@ -159,6 +159,15 @@ impl LaneState {
     fn restart_at(&mut self, at: SourceOffset, target_base: TargetOffset) {
         let epoch = self.head().epoch;
         let keep = self.heads.partition_point(|head| head.first < at);
+        if keep == self.heads.len() {
+            // the open chunk stays, up to here: it may hold runs that were never written yet
+            self.open.retain(|run| run.source_first < at);
+            if let Some(last) = self.open.last_mut() {
+                last.source_last = last.source_last.min(SourceOffset(at.get() - 1));
+            }
+            let closed = self.open_chunk(at);
+            self.owed.push(closed);
+        }
         for head in self.heads.drain(keep..) {
             if (head.first, head.epoch) != (at, epoch) {
                 let key = Key::Chunk { lane: self.lane.clone(), epoch: head.epoch, first: head.first };

@@ -76,6 +76,7 @@ mod tests {
     use super::*;
     use crate::Uuid;
     use crate::messages::fetch::FetchTopic;
+    use crate::messages::offset_fetch::OffsetFetchRequestGroup;
 
     #[test]
     fn topics_by_name_never_go_out_in_a_version_that_has_only_ids() {
@@ -86,6 +87,7 @@ mod tests {
         assert_eq!(cap(&request), i16::MAX);
         assert_eq!(cap(&OffsetCommitRequest { topics: vec![Default::default()], ..Default::default() }), 9);
         assert_eq!(cap(&ProduceRequest { topic_data: vec![Default::default()], ..Default::default() }), 12);
-        assert_eq!(cap(&OffsetFetchRequest { groups: vec![Default::default()], ..Default::default() }), 9);
+        let everything = OffsetFetchRequestGroup { topics: None, ..Default::default() };
+        assert_eq!(cap(&OffsetFetchRequest { groups: vec![everything], ..Default::default() }), 9);
     }
 }

@@ -1,0 +1,128 @@
+//! Where the partitions of a cluster end, looked at on one beat for all lanes of a flow: two or three requests per broker, however many lanes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::offsets::Partition;
+use super::{Admin, ClusterError};
+use crate::core::batch::SourceEnds;
+
+/// Between two looks while few lanes are open: how stale a lag can be.
+const BEAT: Duration = Duration::from_millis(250);
+/// Added per lane: ten thousand lanes are looked at every 2.25 s.
+const BEAT_PER_LANE: Duration = Duration::from_micros(200);
+
+/// What was last seen of a partition.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Its ends.
+    pub ends: SourceEnds,
+    /// When they were asked for: they were at least this far then.
+    pub at: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    wanted: BTreeMap<Partition, u32>,
+    seen: HashMap<Partition, Seen>,
+    trouble: HashMap<Partition, String>,
+    /// Why the last look failed as a whole.
+    silent: Option<String>,
+}
+
+/// Shared knowledge of ends: one writer, many readers.
+#[derive(Debug, Clone, Default)]
+pub struct EndsBoard {
+    board: Arc<Mutex<Board>>,
+}
+
+impl EndsBoard {
+    fn lock(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at this partition from now on. Counted: as often as it is watched it must be let go.
+    pub fn watch(&self, partition: Partition) {
+        *self.lock().wanted.entry(partition).or_default() += 1;
+    }
+
+    /// Looks at it no more.
+    pub fn forget(&self, partition: &Partition) {
+        let mut board = self.lock();
+        if let Some(count) = board.wanted.get_mut(partition) {
+            *count -= 1;
+            if *count == 0 {
+                board.wanted.remove(partition);
+                board.seen.remove(partition);
+                board.trouble.remove(partition);
+            }
+        }
+    }
+
+    /// What was last seen of it.
+    #[must_use]
+    pub fn seen(&self, partition: &Partition) -> Option<Seen> {
+        self.lock().seen.get(partition).cloned()
+    }
+
+    /// Why it could not be looked at the last time.
+    #[must_use]
+    pub fn trouble(&self, partition: &Partition) -> Option<String> {
+        let board = self.lock();
+        board.trouble.get(partition).or(board.silent.as_ref()).cloned()
+    }
+
+    /// Notes what somebody else has seen.
+    pub fn note(&self, partition: Partition, ends: SourceEnds, at: Instant) {
+        let mut board = self.lock();
+        board.trouble.remove(&partition);
+        board.seen.insert(partition, Seen { ends, at });
+    }
+
+    /// One look at everything that is watched.
+    async fn look(&self, admin: &Admin) {
+        let wanted: Vec<Partition> = self.lock().wanted.keys().cloned().collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let at = Instant::now();
+        let answer = admin.source_ends(&wanted).await;
+        let mut board = self.lock();
+        match answer {
+            Err(error) => board.silent = Some(error.to_string()),
+            Ok(answer) => {
+                board.silent = None;
+                for (partition, ends) in answer {
+                    board.take(partition, ends, at);
+                }
+            }
+        }
+    }
+
+    /// Looks on its beat until the task is dropped.
+    pub async fn keep_looking(self, admin: Admin) {
+        loop {
+            self.look(&admin).await;
+            let lanes = u32::try_from(self.lock().wanted.len()).unwrap_or(u32::MAX);
+            tokio::time::sleep(BEAT + BEAT_PER_LANE.saturating_mul(lanes)).await;
+        }
+    }
+}
+
+impl Board {
+    fn take(&mut self, partition: Partition, ends: Result<SourceEnds, ClusterError>, at: Instant) {
+        if !self.wanted.contains_key(&partition) {
+            return;
+        }
+        match ends {
+            Ok(ends) => {
+                self.trouble.remove(&partition);
+                self.seen.insert(partition, Seen { ends, at });
+            }
+            Err(error) => {
+                self.trouble.insert(partition, error.to_string());
+            }
+        }
+    }
+}
