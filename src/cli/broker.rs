@@ -8,6 +8,9 @@ use causeway_broker::properties::Properties;
 use causeway_broker::{Broker, BrokerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Level of the log unless `RUST_LOG` says otherwise.
+const LOG_LEVEL: &str = "info";
+
 /// Runs one broker until SIGTERM or Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -27,6 +30,8 @@ pub struct Args {
 /// # Errors
 /// Settings, ports and directories that cannot be used, each named; a log directory that failed while running.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| LOG_LEVEL.to_owned());
+    crate::telemetry::log::init(&filter, false).context("in RUST_LOG")?;
     let mut properties = match &args.config {
         None => Properties::default(),
         Some(path) => {

@@ -1,5 +1,6 @@
 //! The command line: one file per verb, [`out`] the only printer.
 
+pub mod broker;
 pub mod init;
 pub mod out;
 pub mod validate;
@@ -31,6 +32,8 @@ pub enum Verb {
     Init(init::InitArgs),
     /// Check a configuration without connecting to anything
     Validate(validate::ValidateArgs),
+    /// Run one node of the included broker
+    Broker(broker::Args),
 }
 
 /// Where the daemon is asked.
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
 fn dispatch(verb: Verb, out: &Out) -> anyhow::Result<Exit> {
     match verb {
         Verb::Init(args) => init::render(&args).and_then(|text| out.text(&text)).map(|()| Exit::Fine),
+        Verb::Broker(args) => runtime()?.block_on(broker::run(args)).map(|()| Exit::Fine),
         Verb::Validate(args) => {
             let validated = validate::run(&args)?;
             out.show(&validated, validate::Validated::lines).map(|()| Exit::Fine)
