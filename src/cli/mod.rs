@@ -1,6 +1,7 @@
 //! The command line: one file per verb, [`out`] the only printer.
 
 pub mod broker;
+pub mod demo;
 pub mod init;
 pub mod out;
 pub mod validate;
@@ -30,6 +31,8 @@ pub struct Cli {
 pub enum Verb {
     /// Print a configuration to start from
     Init(init::InitArgs),
+    /// Start two clusters, a flow, a producer and a group on this machine, and watch; or lose a region
+    Demo(demo::DemoArgs),
     /// Check a configuration without connecting to anything
     Validate(validate::ValidateArgs),
     /// Run one node of the included broker
@@ -62,6 +65,7 @@ fn dispatch(verb: Verb, out: &Out) -> anyhow::Result<Exit> {
     match verb {
         Verb::Init(args) => init::render(&args).and_then(|text| out.text(&text)).map(|()| Exit::Fine),
         Verb::Broker(args) => runtime()?.block_on(broker::run(args)).map(|()| Exit::Fine),
+        Verb::Demo(args) => demo::run(&args, out),
         Verb::Validate(args) => {
             let validated = validate::run(&args)?;
             out.show(&validated, validate::Validated::lines).map(|()| Exit::Fine)

@@ -1,0 +1,127 @@
+//! `run planted`: the checkers are checked. One run per planted bug, and each must be found under its own word.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use causeway::core::planted::Bug;
+use causeway::drill::error::DrillError;
+use causeway::drill::stage::Topology;
+use serde::Serialize;
+
+use crate::kill::{self, KillPlan};
+
+/// A planted bug, the run in which it must show, and the words under which it may.
+struct Case {
+    bug: Bug,
+    topology: Topology,
+    words: &'static [&'static str],
+}
+
+/// Faults per run: a full deck, since some bugs only show after a failure of the right kind.
+const FAULTS: u32 = 12;
+/// Records per run.
+const RECORDS: u64 = 8_000;
+/// Runs that a bug gets to show in: some need a failure in the right moment.
+const RUNS_MAX: u64 = 3;
+
+const CASES: &[Case] = {
+    use Topology::{ActiveActive as Both, ActivePassive as One};
+    &[
+        Case { bug: Bug::FlipValueByte, topology: One, words: &["corrupt"] },
+        Case { bug: Bug::MoveToOtherPartition, topology: One, words: &["misroute"] },
+        Case { bug: Bug::SwapBatches, topology: One, words: &["reord"] },
+        Case { bug: Bug::DropTombstones, topology: One, words: &["lost"] },
+        Case { bug: Bug::NoLoopCheck, topology: Both, words: &["echo"] },
+        Case { bug: Bug::TranslateOneAhead, topology: One, words: &["ahead"] },
+        Case { bug: Bug::TranslateLiterally, topology: Both, words: &["ahead", "group_skipped"] },
+        Case { bug: Bug::CommitBeforeAck, topology: One, words: &["lost"] },
+        Case { bug: Bug::ResumeSourceAfterFailure, topology: One, words: &["lost"] },
+        Case { bug: Bug::CommitPastHole, topology: One, words: &["lost"] },
+    ]
+};
+
+/// What became of one bug.
+#[derive(Debug, Serialize)]
+pub struct Hunt {
+    /// The bug's name.
+    pub bug: &'static str,
+    /// It was found under one of its words.
+    pub found: bool,
+    /// What was broken in the last run.
+    pub broken: Vec<&'static str>,
+    /// Runs it took.
+    pub runs: u64,
+    /// Time it took, in seconds.
+    pub seconds: f64,
+}
+
+/// The report.
+#[derive(Debug, Serialize)]
+pub struct PlantedReport {
+    /// `planted`.
+    pub scenario: &'static str,
+    /// First seed.
+    pub seed: u64,
+    /// Bugs planted.
+    pub planted: usize,
+    /// Bugs found.
+    pub found: usize,
+    /// Each of them.
+    pub hunts: Vec<Hunt>,
+    /// `pass` if all were found.
+    pub verdict: &'static str,
+}
+
+/// Hunts all bugs whose name holds `only` (all, if it is none).
+///
+/// # Errors
+/// A run could not be carried out.
+pub async fn run(
+    program: PathBuf,
+    dir: PathBuf,
+    seed: u64,
+    only: Option<&str>,
+    say: &(dyn Fn(String) + Sync),
+) -> Result<PlantedReport, DrillError> {
+    let mut hunts = Vec::new();
+    for case in CASES.iter().filter(|case| only.is_none_or(|only| case.bug.name().contains(only))) {
+        let hunt = hunt(case, &program, &dir, seed, say).await?;
+        say(format!("{:<28} {}", hunt.bug, if hunt.found { "found" } else { "NOT FOUND" }));
+        hunts.push(hunt);
+    }
+    let found = hunts.iter().filter(|hunt| hunt.found).count();
+    let verdict = if !hunts.is_empty() && found == hunts.len() { "pass" } else { "fail" };
+    Ok(PlantedReport { scenario: "planted", seed, planted: hunts.len(), found, hunts, verdict })
+}
+
+async fn hunt(
+    case: &Case,
+    program: &std::path::Path,
+    dir: &std::path::Path,
+    seed: u64,
+    say: &(dyn Fn(String) + Sync),
+) -> Result<Hunt, DrillError> {
+    let begun = Instant::now();
+    let bug = case.bug.name();
+    let mut hunt = Hunt { bug, found: false, broken: Vec::new(), runs: 0, seconds: 0.0 };
+    while !hunt.found && hunt.runs < RUNS_MAX {
+        let seed = seed.wrapping_add(hunt.runs);
+        hunt.runs += 1;
+        let dir = dir.join(format!("{bug}-{}", hunt.runs));
+        std::fs::create_dir_all(&dir).map_err(DrillError::file(format!("create {}", dir.display())))?;
+        let plan = KillPlan {
+            program: program.to_owned(),
+            dir,
+            topology: case.topology,
+            faults: FAULTS,
+            records: RECORDS,
+            seed,
+            daemon_env: vec![("CAUSEWAY_PLANTED_BUG".to_owned(), bug.to_owned())],
+        };
+        let report = kill::run(&plan, &|line| say(format!("{bug}: {line}"))).await?;
+        hunt.found = report.broken.iter().any(|word| case.words.contains(word));
+        hunt.broken = report.broken;
+    }
+    hunt.seconds = begun.elapsed().as_secs_f64();
+    Ok(hunt)
+}
