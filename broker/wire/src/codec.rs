@@ -1,4 +1,8 @@
 //! The protocol's primitive types. Every read checks what is left before it takes or reserves anything.
+//!
+//! What a decoded message can cost: an array element takes at most 32 bytes of memory per byte it had on the wire (a test computes it from
+//! [`crate::messages::ELEMENT_SIZES`]), a growing array up to twice that; byte fields share the message's memory. Who takes messages from strangers
+//! bounds frames accordingly.
 
 use crate::{DecodeError, EncodeError, Message, Uuid};
 use bytes::{Buf, BufMut, Bytes, BytesMut};

@@ -8,8 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Bytes of the length before a frame.
 pub const LENGTH_BYTES: usize = 4;
-/// First reservation for a frame, in bytes: a peer must send data before it gets more of our memory than this.
-const FIRST_RESERVE: usize = 64 << 10;
+/// First reservation for a frame, in bytes: a peer must send data before it gets more of our memory than this. Kafka's default fetch and batch sizes fit.
+const FIRST_RESERVE: usize = 1 << 20;
 
 /// Why no frame could be read.
 #[derive(Debug, thiserror::Error)]

@@ -72,6 +72,33 @@ async fn a_silent_peer_times_out_by_name() {
 }
 
 #[tokio::test]
+async fn many_who_want_a_dead_peer_wait_once() {
+    let alive = Arc::new(AtomicBool::new(true));
+    let now = alive.clone();
+    let peer = Peer::start(move |header, _, _| {
+        if header.api_key == i16::from(ApiKey::ListGroups) {
+            now.store(false, Ordering::SeqCst);
+            return Some(Reply::Close);
+        }
+        if now.load(Ordering::SeqCst) { greet(header, &cluster(&[], -1)) } else { None }
+    })
+    .await;
+    let config = ClientConfig { connect_timeout: Duration::from_millis(300), ..peer.config() };
+    let client = Client::connect(config).await.unwrap();
+    let started = Instant::now();
+    let asks: Vec<_> = (0..50)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.any(ListGroupsRequest::default()).await.unwrap_err() })
+        })
+        .collect();
+    for ask in asks {
+        ask.await.unwrap();
+    }
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn an_unreachable_address_is_named_with_its_cause() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let error = refused(ClientConfig::new([free.clone()])).await.to_string();

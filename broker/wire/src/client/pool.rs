@@ -32,6 +32,8 @@ struct Slot {
 struct SlotState {
     failures: u32,
     not_before: Option<Instant>,
+    /// When and why the last attempt failed.
+    failed: Option<(Instant, ClientError)>,
 }
 
 impl Pool {
@@ -46,10 +48,16 @@ impl Pool {
         if let Some(connection) = slot.live() {
             return Ok(connection);
         }
-        // One task connects, others wait here and share the outcome.
+        // One task connects, others wait here and share the outcome: a hundred who want a dead address wait once, not a hundred times.
+        let arrived = Instant::now();
         let mut state = slot.state.lock().await;
         if let Some(connection) = slot.live() {
             return Ok(connection);
+        }
+        if let Some((at, error)) = &state.failed
+            && *at > arrived
+        {
+            return Err(error.clone());
         }
         if let Some(not_before) = state.not_before {
             tokio::time::sleep_until(not_before).await;
@@ -67,7 +75,9 @@ impl Pool {
             }
             Err(error) => {
                 tracing::debug!(address, %error, "connection failed");
-                state.not_before = Some(Instant::now() + backoff(state.failures, fastrand::f64()));
+                let now = Instant::now();
+                state.not_before = Some(now + backoff(state.failures, fastrand::f64()));
+                state.failed = Some((now, error.clone()));
                 state.failures = state.failures.saturating_add(1);
                 Err(error)
             }
