@@ -1,7 +1,8 @@
 //! Where the highest common version would change what a request means.
 
 use crate::messages::{
-    fetch::FetchRequest, offset_commit::OffsetCommitRequest, offset_fetch::OffsetFetchRequest, produce::ProduceRequest,
+    delete_topics::DeleteTopicsRequest, fetch::FetchRequest, offset_commit::OffsetCommitRequest,
+    offset_fetch::OffsetFetchRequest, produce::ProduceRequest,
 };
 use crate::{ApiKey, Request};
 use std::any::Any;
@@ -36,6 +37,10 @@ pub(super) fn cap<R: Request>(request: &R) -> i16 {
                 r.groups.iter().any(|g| g.topics.as_ref().is_none_or(|t| t.iter().any(|t| t.topic_id.is_zero())))
             })
             .map(|_| 9),
+        // From version 6 on the list of bare names is gone, and would be left out.
+        ApiKey::DeleteTopics => {
+            request.downcast_ref::<DeleteTopicsRequest>().filter(|r| !r.topic_names.is_empty()).map(|_| 5)
+        }
         ApiKey::AddPartitionsToTxn => Some(3),
         ApiKey::EndTxn | ApiKey::TxnOffsetCommit => Some(4),
         _ => None,
@@ -87,6 +92,8 @@ mod tests {
         assert_eq!(cap(&request), i16::MAX);
         assert_eq!(cap(&OffsetCommitRequest { topics: vec![Default::default()], ..Default::default() }), 9);
         assert_eq!(cap(&ProduceRequest { topic_data: vec![Default::default()], ..Default::default() }), 12);
+        let named = DeleteTopicsRequest { topic_names: vec!["t".to_owned()], ..Default::default() };
+        assert_eq!(cap(&named), 5);
         let everything = OffsetFetchRequestGroup { topics: None, ..Default::default() };
         assert_eq!(cap(&OffsetFetchRequest { groups: vec![everything], ..Default::default() }), 9);
     }
