@@ -5,4 +5,5 @@ pub mod config;
 pub mod core;
 pub mod drill;
 pub mod retry;
+pub mod store;
 pub mod telemetry;
