@@ -165,7 +165,10 @@ fn l2_a_damaged_store_is_noticed_or_harmless_and_never_wrong() {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 noticed += 1;
-                assert!(error.to_string().contains("rebuilt") || error.to_string().contains("progress topic"), "{error}");
+                assert!(
+                    error.to_string().contains("rebuilt") || error.to_string().contains("progress topic"),
+                    "{error}"
+                );
                 assert_eq!(store.load().unwrap(), None, "a new folder was begun");
                 None
             }
@@ -194,9 +197,9 @@ fn folders_set_aside_are_bounded() {
         }
         assert!(cache(dir.path()).load().is_err());
     }
-    let asides = fs::read_dir(dir.path()).unwrap().filter(|entry| {
-        entry.as_ref().unwrap().file_name().to_string_lossy().contains("aside")
-    });
+    let asides = fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("aside"));
     assert_eq!(asides.count(), 3);
 }
 

@@ -3,11 +3,11 @@
 //! It spares reading the whole topic at a start. Whatever is wrong with it (lost, stale, damaged, of another cluster) costs a
 //! rebuild from the topic and nothing else.
 pub mod cache;
+#[cfg(test)]
+mod contract_tests;
 pub mod export;
 mod memory;
 pub mod rebuild;
-#[cfg(test)]
-mod contract_tests;
 
 pub use memory::MemoryStore;
 
@@ -49,7 +49,9 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The folder or the disk under it.
-    #[error("store at {path}: {reason}; copying goes on without it, and the next start reads the progress topic instead")]
+    #[error(
+        "store at {path}: {reason}; copying goes on without it, and the next start reads the progress topic instead"
+    )]
     Io {
         /// Where it lies.
         path: String,

@@ -58,7 +58,8 @@ impl Rebuild {
     /// a stale store costs time, never an answer.
     #[must_use]
     pub fn begin(snapshot: Option<Snapshot>, topic: TopicNow) -> Self {
-        let mut rebuild = Rebuild { state: Progress::default(), read_from: 0, fresh: Vec::new(), discarded: None, topic };
+        let mut rebuild =
+            Rebuild { state: Progress::default(), read_from: 0, fresh: Vec::new(), discarded: None, topic };
         let Some(Snapshot { stamp, records }) = snapshot else {
             rebuild.discarded = Some(Discarded::Empty);
             return rebuild;
