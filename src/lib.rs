@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod config;
 pub mod core;
 pub mod drill;
+pub mod groups;
 pub mod retry;
 pub mod store;
 pub mod telemetry;

@@ -1,9 +1,13 @@
 //! The command line: one file per verb, [`out`] the only printer.
 
 pub mod broker;
+pub mod checkpoint;
 pub mod demo;
+pub mod failover;
 pub mod init;
+pub mod offsets;
 pub mod out;
+pub mod reach;
 pub mod validate;
 
 pub mod http;
@@ -33,6 +37,16 @@ pub enum Verb {
     Init(init::InitArgs),
     /// Start two clusters, a flow, a producer and a group on this machine, and watch; or lose a region
     Demo(demo::DemoArgs),
+    /// Translate offsets between the two sides of a flow
+    #[command(subcommand)]
+    Offsets(offsets::OffsetsVerb),
+    /// Take, list and show DR checkpoints
+    #[command(subcommand)]
+    Checkpoint(checkpoint::CheckpointVerb),
+    /// Give the source up: switch a flow's groups to its target now, and say what is lost
+    Failover(failover::FailoverArgs),
+    /// Switch a flow's groups to its target once everything is copied
+    Promote(failover::PromoteArgs),
     /// Check a configuration without connecting to anything
     Validate(validate::ValidateArgs),
     /// Run one node of the included broker
@@ -66,6 +80,10 @@ fn dispatch(verb: Verb, out: &Out) -> anyhow::Result<Exit> {
         Verb::Init(args) => init::render(&args).and_then(|text| out.text(&text)).map(|()| Exit::Fine),
         Verb::Broker(args) => runtime()?.block_on(broker::run(args)).map(|()| Exit::Fine),
         Verb::Demo(args) => demo::run(&args, out),
+        Verb::Offsets(verb) => runtime()?.block_on(offsets::run(verb, out)),
+        Verb::Checkpoint(verb) => runtime()?.block_on(checkpoint::run(verb, out)),
+        Verb::Failover(args) => runtime()?.block_on(failover::failover(args, out)),
+        Verb::Promote(args) => runtime()?.block_on(failover::promote(args, out)),
         Verb::Validate(args) => {
             let validated = validate::run(&args)?;
             out.show(&validated, validate::Validated::lines).map(|()| Exit::Fine)

@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use causeway_wire::{
-    ErrorCode,
-    client::{Client, ClientError},
+    ApiKey, ErrorCode,
+    client::ClientError,
     messages::{
         describe_groups::DescribeGroupsRequest,
         list_groups::ListGroupsRequest,
@@ -11,6 +11,8 @@ use causeway_wire::{
         offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponse},
     },
 };
+
+use super::{Admin, ClusterError};
 
 /// What a group without members commits as: no member, no generation of the group (an admin client's commit).
 const NO_GENERATION: i32 = -1;
@@ -56,133 +58,128 @@ pub struct Committed {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// `NONE` when it took effect.
-    pub code: ErrorCode,
+    /// Whether it took effect.
+    pub ok: bool,
+    /// Kafka's name of the error; `NONE` without one.
+    pub code: &'static str,
 }
 
-/// Lists all groups of the cluster. Every broker knows only those it coordinates, so all are asked.
-///
-/// # Errors
-/// As [`Client::node`]; one broker that does not answer makes the whole answer incomplete, and so an error.
-pub async fn list(client: &Client) -> Result<Vec<ListedGroup>, ClientError> {
-    client.refresh().await?;
-    let mut found: BTreeMap<String, ListedGroup> = BTreeMap::new();
-    for (node, _) in client.nodes() {
-        let answer = client.node(node, ListGroupsRequest::default()).await?;
-        check(causeway_wire::ApiKey::ListGroups, answer.error_code, &format!("node {node}"))?;
-        for group in answer.groups {
-            let listed =
-                ListedGroup { name: group.group_id, protocol_type: group.protocol_type, state: group.group_state };
-            found.insert(listed.name.clone(), listed);
+impl Admin {
+    /// Lists all groups of the cluster. Every broker knows only those it coordinates, so all are asked.
+    ///
+    /// # Errors
+    /// A broker that does not answer makes the whole answer incomplete, and so an error.
+    pub async fn list_groups(&self) -> Result<Vec<ListedGroup>, ClusterError> {
+        self.ping().await?;
+        let mut found: BTreeMap<String, ListedGroup> = BTreeMap::new();
+        for (node, _) in self.nodes() {
+            let answer = self.client.node(node, ListGroupsRequest::default()).await.map_err(|e| self.fail(e))?;
+            self.check(ApiKey::ListGroups, answer.error_code, &format!("node {node}"), None)?;
+            for group in answer.groups {
+                let listed =
+                    ListedGroup { name: group.group_id, protocol_type: group.protocol_type, state: group.group_state };
+                found.insert(listed.name.clone(), listed);
+            }
         }
+        Ok(found.into_values().collect())
     }
-    Ok(found.into_values().collect())
-}
 
-/// The state of a group and how many members it has; a group that does not exist is `Dead` without members.
-///
-/// # Errors
-/// As [`Client::coordinator`], and the error code of the group.
-pub async fn state(client: &Client, group: &str) -> Result<(String, usize), ClientError> {
-    let request = DescribeGroupsRequest { groups: vec![group.to_owned()], ..Default::default() };
-    let answer = client.coordinator(group, request).await?;
-    let Some(found) = answer.groups.into_iter().find(|found| found.group_id == group) else {
-        return Ok(("Dead".to_owned(), 0));
-    };
-    // Kafka 4 answers GROUP_ID_NOT_FOUND (KIP-1043) where older ones described a dead group
-    if ErrorCode(found.error_code) == ErrorCode::GROUP_ID_NOT_FOUND {
-        return Ok(("Dead".to_owned(), 0));
+    /// How many members a group has; none when it does not exist.
+    ///
+    /// # Errors
+    /// Its coordinator does not answer, or refuses.
+    pub async fn group_members(&self, group: &str) -> Result<usize, ClusterError> {
+        let request = DescribeGroupsRequest { groups: vec![group.to_owned()], ..Default::default() };
+        let answer = self.client.coordinator(group, request).await.map_err(|e| self.fail(e))?;
+        let Some(found) = answer.groups.into_iter().find(|found| found.group_id == group) else { return Ok(0) };
+        // Kafka 4 answers GROUP_ID_NOT_FOUND (KIP-1043) where older ones described a dead group
+        if ErrorCode(found.error_code) == ErrorCode::GROUP_ID_NOT_FOUND {
+            return Ok(0);
+        }
+        self.check(ApiKey::DescribeGroups, found.error_code, group, None)?;
+        Ok(found.members.len())
     }
-    check(causeway_wire::ApiKey::DescribeGroups, found.error_code, group)?;
-    Ok((found.group_state, found.members.len()))
-}
 
-/// Where a group stands, in every partition it has committed.
-///
-/// # Errors
-/// As [`Client::coordinator`], and the first error code found.
-pub async fn offsets(client: &Client, group: &str) -> Result<Vec<GroupOffset>, ClientError> {
-    let asked = OffsetFetchRequestGroup { group_id: group.to_owned(), topics: None, ..Default::default() };
-    let request = OffsetFetchRequest { groups: vec![asked], topics: None, ..Default::default() };
-    let answer = match client.coordinator(group, request).await {
-        // Before Kafka 3.0 a request names one group
-        Err(ClientError::Encode { .. }) => {
-            let request = OffsetFetchRequest { group_id: group.to_owned(), topics: None, ..Default::default() };
-            client.coordinator(group, request).await?
-        }
-        answer => answer?,
-    };
-    read_offsets(group, answer)
-}
-
-fn read_offsets(group: &str, answer: OffsetFetchResponse) -> Result<Vec<GroupOffset>, ClientError> {
-    let api = causeway_wire::ApiKey::OffsetFetch;
-    check(api, answer.error_code, group)?;
-    let mut found = Vec::new();
-    let mut take = |topic: &str, partition: i32, code: i16, offset: i64, metadata: Option<String>| {
-        check(api, code, group)?;
-        if offset >= 0 {
-            let metadata = metadata.unwrap_or_default();
-            found.push(GroupOffset { topic: topic.to_owned(), partition, offset, metadata });
-        }
-        Ok::<(), ClientError>(())
-    };
-    for topic in answer.topics {
-        for p in topic.partitions {
-            take(&topic.name, p.partition_index, p.error_code, p.committed_offset, p.metadata)?;
-        }
+    /// Where a group stands, in every partition it has committed.
+    ///
+    /// # Errors
+    /// Its coordinator does not answer, or refuses.
+    pub async fn group_offsets(&self, group: &str) -> Result<Vec<GroupOffset>, ClusterError> {
+        let asked = OffsetFetchRequestGroup { group_id: group.to_owned(), topics: None, ..Default::default() };
+        let request = OffsetFetchRequest { groups: vec![asked], ..Default::default() };
+        let answer = match self.client.coordinator(group, request).await {
+            // Before Kafka 3.0 a request names one group
+            Err(ClientError::Encode { .. }) => {
+                let request = OffsetFetchRequest { group_id: group.to_owned(), topics: None, ..Default::default() };
+                self.client.coordinator(group, request).await
+            }
+            answer => answer,
+        };
+        self.read_offsets(group, answer.map_err(|e| self.fail(e))?)
     }
-    for answered in answer.groups.into_iter().filter(|answered| answered.group_id == group) {
-        check(api, answered.error_code, group)?;
-        for topic in answered.topics {
+
+    fn read_offsets(&self, group: &str, answer: OffsetFetchResponse) -> Result<Vec<GroupOffset>, ClusterError> {
+        let check = |code| self.check(ApiKey::OffsetFetch, code, group, None);
+        check(answer.error_code)?;
+        let mut found = Vec::new();
+        let mut take = |topic: &str, partition: i32, code: i16, offset: i64, metadata: Option<String>| {
+            check(code)?;
+            if offset >= 0 {
+                let metadata = metadata.unwrap_or_default();
+                found.push(GroupOffset { topic: topic.to_owned(), partition, offset, metadata });
+            }
+            Ok::<(), ClusterError>(())
+        };
+        for topic in answer.topics {
             for p in topic.partitions {
                 take(&topic.name, p.partition_index, p.error_code, p.committed_offset, p.metadata)?;
             }
         }
-    }
-    Ok(found)
-}
-
-/// Sets where a group without members stands. A group that has members refuses it (`UNKNOWN_MEMBER_ID`), partition by partition:
-/// the broker itself guards what we saw before. No leader epoch goes with it: the source's mean nothing here.
-///
-/// # Errors
-/// As [`Client::coordinator`]. What became of each partition is in the answer.
-pub async fn commit(client: &Client, group: &str, offsets: &[GroupOffset]) -> Result<Vec<Committed>, ClientError> {
-    let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
-    for at in offsets {
-        topics.entry(&at.topic).or_default().push(OffsetCommitRequestPartition {
-            partition_index: at.partition,
-            committed_offset: at.offset,
-            committed_leader_epoch: UNKNOWN_LEADER_EPOCH,
-            committed_metadata: Some(at.metadata.clone()),
-        });
-    }
-    let named = |(name, partitions): (&str, Vec<_>)| OffsetCommitRequestTopic {
-        name: name.to_owned(),
-        partitions,
-        ..Default::default()
-    };
-    let request = OffsetCommitRequest {
-        group_id: group.to_owned(),
-        generation_id_or_member_epoch: NO_GENERATION,
-        topics: topics.into_iter().map(named).collect(),
-        ..Default::default()
-    };
-    let answer = client.coordinator(group, request).await?;
-    let mut done = Vec::new();
-    for topic in answer.topics {
-        for p in topic.partitions {
-            let topic = topic.name.clone();
-            done.push(Committed { topic, partition: p.partition_index, code: ErrorCode(p.error_code) });
+        for answered in answer.groups.into_iter().filter(|answered| answered.group_id == group) {
+            check(answered.error_code)?;
+            for topic in answered.topics {
+                for p in topic.partitions {
+                    take(&topic.name, p.partition_index, p.error_code, p.committed_offset, p.metadata)?;
+                }
+            }
         }
+        Ok(found)
     }
-    Ok(done)
-}
 
-fn check(api: causeway_wire::ApiKey, code: i16, subject: &str) -> Result<(), ClientError> {
-    match ErrorCode(code) {
-        ErrorCode::NONE => Ok(()),
-        code => Err(ClientError::Broker { api, code, subject: subject.to_owned(), message: None }),
+    /// Sets where a group without members stands. A group that has members refuses it (`UNKNOWN_MEMBER_ID`), partition by partition:
+    /// the broker itself guards what we saw before. No leader epoch goes with it: the source's mean nothing here.
+    ///
+    /// # Errors
+    /// Its coordinator does not answer. What became of each partition is in the answer.
+    pub async fn commit_offsets(&self, group: &str, offsets: &[GroupOffset]) -> Result<Vec<Committed>, ClusterError> {
+        let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
+        for at in offsets {
+            topics.entry(&at.topic).or_default().push(OffsetCommitRequestPartition {
+                partition_index: at.partition,
+                committed_offset: at.offset,
+                committed_leader_epoch: UNKNOWN_LEADER_EPOCH,
+                committed_metadata: Some(at.metadata.clone()),
+            });
+        }
+        let named = |(name, partitions): (&str, Vec<_>)| OffsetCommitRequestTopic {
+            name: name.to_owned(),
+            partitions,
+            ..Default::default()
+        };
+        let request = OffsetCommitRequest {
+            group_id: group.to_owned(),
+            generation_id_or_member_epoch: NO_GENERATION,
+            topics: topics.into_iter().map(named).collect(),
+            ..Default::default()
+        };
+        let answer = self.client.coordinator(group, request).await.map_err(|e| self.fail(e))?;
+        let mut done = Vec::new();
+        for topic in answer.topics {
+            for p in topic.partitions {
+                let (topic, code) = (topic.name.clone(), ErrorCode(p.error_code));
+                done.push(Committed { topic, partition: p.partition_index, ok: code.is_ok(), code: code.name() });
+            }
+        }
+        Ok(done)
     }
 }

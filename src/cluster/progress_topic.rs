@@ -260,6 +260,14 @@ impl ProgressTopic {
         self.produce(records).await
     }
 
+    /// Appends records that need no hold of the flow: DR checkpoints, and switches, whose steps are checked against their own claim.
+    ///
+    /// # Errors
+    /// An unreachable target.
+    pub async fn note(&mut self, records: &[Record]) -> Result<(), ProgressError> {
+        self.produce(records).await
+    }
+
     async fn produce(&self, records: &[Record]) -> Result<(), ProgressError> {
         let mut builder = BatchBuilder::new(Codec::None);
         for record in records {
