@@ -38,7 +38,9 @@ impl FlowArgs {
 fn pick<'a>(config: &'a Config, name: Option<&str>) -> anyhow::Result<&'a valid::Flow> {
     let names = || config.flows.iter().map(|flow| flow.name.as_str()).collect::<Vec<_>>().join(", ");
     match name {
-        Some(name) => config.flow(name).with_context(|| format!("there is no flow `{name}`: the flows are {}", names())),
+        Some(name) => {
+            config.flow(name).with_context(|| format!("there is no flow `{name}`: the flows are {}", names()))
+        }
         None if config.flows.len() == 1 => Ok(&config.flows[0]),
         None => anyhow::bail!("say which flow: {}", names()),
     }

@@ -79,7 +79,9 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
     /// Parts of it were never written, or were removed.
-    #[error("DR checkpoint `{name}` has {found} of its {parts} parts: it was interrupted while it was written, create it again")]
+    #[error(
+        "DR checkpoint `{name}` has {found} of its {parts} parts: it was interrupted while it was written, create it again"
+    )]
     Incomplete {
         /// Its name.
         name: String,
@@ -135,7 +137,15 @@ impl Checkpoint {
             let lanes: Vec<_> = lanes.by_ref().take(ENTRIES_PER_PART).collect();
             let groups: Vec<_> = groups.by_ref().take(ENTRIES_PER_PART - lanes.len()).collect();
             let name = self.name.clone();
-            CheckpointPart { name, part: part as u32, parts: count as u32, at: self.at, epoch: self.epoch, lanes, groups }
+            CheckpointPart {
+                name,
+                part: part as u32,
+                parts: count as u32,
+                at: self.at,
+                epoch: self.epoch,
+                lanes,
+                groups,
+            }
         };
         (0..count).map(part).collect()
     }
@@ -176,9 +186,8 @@ impl Checkpoint {
     /// [`CheckpointError::GroupBeyondCut`].
     pub fn verify(&self) -> Result<(), CheckpointError> {
         let cut = |group: &GroupCut| {
-            let mine = |lane: &&LaneCut| {
-                lane.target_topic == group.target_topic && lane.lane.partition == group.partition
-            };
+            let mine =
+                |lane: &&LaneCut| lane.target_topic == group.target_topic && lane.lane.partition == group.partition;
             self.lanes.iter().filter(mine).map(|lane| lane.target).max()
         };
         match self.groups.iter().find(|group| cut(group).is_none_or(|cut| group.target > cut)) {

@@ -37,7 +37,9 @@ pub enum GroupError {
         name: String,
     },
     /// A planned switch needs its source.
-    #[error("flow {flow}: its source cannot be reached ({cause}): nothing can be drained; `causeway failover` gives it up and says what is lost")]
+    #[error(
+        "flow {flow}: its source cannot be reached ({cause}): nothing can be drained; `causeway failover` gives it up and says what is lost"
+    )]
     SourceNeeded {
         /// The flow.
         flow: String,
@@ -45,7 +47,9 @@ pub enum GroupError {
         cause: String,
     },
     /// Somebody else claimed the flow while a switch was under way.
-    #[error("flow {flow}: the flow epoch moved to {epoch} while `{id}` was at step {step}: somebody else took the flow, this switch may not go on")]
+    #[error(
+        "flow {flow}: the flow epoch moved to {epoch} while `{id}` was at step {step}: somebody else took the flow, this switch may not go on"
+    )]
     Overtaken {
         /// The flow.
         flow: String,

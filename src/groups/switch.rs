@@ -251,7 +251,9 @@ async fn look(ends: &Ends, progress: &Progress) -> SourceView {
     if let Ok(source) = &ends.source {
         match live_view(source, progress).await {
             Ok(view) => return view,
-            Err(error) => tracing::warn!(flow = %ends.flow.name, %error, "source does not answer, using what was last seen"),
+            Err(error) => {
+                tracing::warn!(flow = %ends.flow.name, %error, "source does not answer, using what was last seen")
+            }
         }
     }
     let mut view = SourceView { ends: BTreeMap::new(), ids: BTreeMap::new(), reached: false, age_ms: None };
