@@ -127,7 +127,11 @@ fn host_name() -> String {
 }
 
 /// Locks and opens the data directories, reads metadata, opens partitions, restores groups. Blocking.
-fn open(config: BrokerConfig, advertised: Vec<Listener>) -> Result<Node, BrokerError> {
+fn open(mut config: BrokerConfig, advertised: Vec<Listener>) -> Result<Node, BrokerError> {
+    // What was worked out is shown as set, as Kafka does: tools look for the addresses and the node id there.
+    let told: Vec<String> = advertised.iter().map(|l| format!("{}://{}:{}", l.name, l.host, l.port)).collect();
+    config.statics.insert("advertised.listeners".into(), told.join(","));
+    config.statics.insert("node.id".into(), config.node_id.to_string());
     let flush = match config.text("log.flush").as_deref() {
         Some("interval") => {
             let given = config.text("log.flush.interval.ms").and_then(|v| v.trim().parse().ok());
