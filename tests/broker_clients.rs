@@ -62,7 +62,11 @@ fn member(broker: &BrokerProcess, assignor: &str) -> BaseConsumer {
 }
 
 /// Polls all members until `done` says so; what came is counted by key.
-fn poll(members: &[&BaseConsumer], seen: &mut BTreeMap<String, usize>, done: impl Fn(&BTreeMap<String, usize>) -> bool) {
+fn poll(
+    members: &[&BaseConsumer],
+    seen: &mut BTreeMap<String, usize>,
+    done: impl Fn(&BTreeMap<String, usize>) -> bool,
+) {
     let deadline = Instant::now() + PATIENCE;
     while !done(seen) {
         assert!(Instant::now() < deadline, "only {} keys seen", seen.len());

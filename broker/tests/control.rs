@@ -16,9 +16,7 @@ use causeway_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use causeway_wire::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
-use causeway_wire::messages::offset_fetch::{
-    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
-};
+use causeway_wire::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use causeway_wire::{ErrorCode, Message, frame};
 use support::{Raw, start};
 use tokio::io::AsyncWriteExt;
@@ -113,8 +111,7 @@ async fn described(raw: &mut Raw, kind: i8, name: &str, key: &str) -> (Option<St
         configuration_keys: None,
         ..Default::default()
     };
-    let request =
-        DescribeConfigsRequest { resources: vec![resource], include_synonyms: true, ..Default::default() };
+    let request = DescribeConfigsRequest { resources: vec![resource], include_synonyms: true, ..Default::default() };
     let answer = raw.call(4, &request).await;
     assert_eq!(answer.results[0].error_code, 0, "{:?}", answer.results[0].error_message);
     let all = &answer.results[0].configs;
@@ -177,12 +174,10 @@ fn commit(group: &str, topic: &str, offset: i64, note: &str) -> OffsetCommitRequ
 }
 
 async fn committed(raw: &mut Raw, groups: &[&str]) -> Vec<(i64, String)> {
-    let topics = || vec![OffsetFetchRequestTopics { name: "t".into(), partition_indexes: vec![0], ..Default::default() }];
-    let group = |id: &&str| OffsetFetchRequestGroup {
-        group_id: (*id).into(),
-        topics: Some(topics()),
-        ..Default::default()
-    };
+    let topics =
+        || vec![OffsetFetchRequestTopics { name: "t".into(), partition_indexes: vec![0], ..Default::default() }];
+    let group =
+        |id: &&str| OffsetFetchRequestGroup { group_id: (*id).into(), topics: Some(topics()), ..Default::default() };
     let request = OffsetFetchRequest { groups: groups.iter().map(group).collect(), ..Default::default() };
     let answer = raw.call(8, &request).await;
     let first = |g: &causeway_wire::messages::offset_fetch::OffsetFetchResponseGroup| {

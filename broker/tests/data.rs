@@ -5,9 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
-use causeway_wire::messages::delete_records::{
-    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
-};
+use causeway_wire::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use causeway_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use causeway_wire::messages::init_producer_id::InitProducerIdRequest;
 use causeway_wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
@@ -19,11 +17,7 @@ use causeway_wire::{ErrorCode, Request};
 use support::{Raw, batch, build, now, produce_request, start};
 
 fn fetch(topic: &str, offset: i64, min_bytes: i32, max_wait_ms: i32, max_bytes: i32) -> FetchRequest {
-    let partition = FetchPartition {
-        fetch_offset: offset,
-        partition_max_bytes: max_bytes,
-        ..Default::default()
-    };
+    let partition = FetchPartition { fetch_offset: offset, partition_max_bytes: max_bytes, ..Default::default() };
     let topic = FetchTopic { topic: topic.into(), partitions: vec![partition], ..Default::default() };
     FetchRequest { min_bytes, max_wait_ms, max_bytes: 1 << 20, topics: vec![topic], ..Default::default() }
 }

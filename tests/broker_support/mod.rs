@@ -28,7 +28,8 @@ impl BrokerProcess {
         command.arg("broker").arg("--exit-with-stdin");
         let listeners = format!("listeners=PLAINTEXT://127.0.0.1:{port}");
         let dirs = format!("log.dirs={}", dir.display());
-        for setting in [listeners.as_str(), dirs.as_str(), "group.initial.rebalance.delay.ms=0"].iter().chain(settings) {
+        for setting in [listeners.as_str(), dirs.as_str(), "group.initial.rebalance.delay.ms=0"].iter().chain(settings)
+        {
             command.arg("--override").arg(setting);
         }
         let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
