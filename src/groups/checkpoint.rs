@@ -45,7 +45,7 @@ pub async fn create(ends: &Ends, progress: &mut ProgressTopic, name: &str) -> Re
 
 fn lane_cut(progress: &Progress, state: &crate::core::progress::LaneState) -> LaneCut {
     let seen = progress.source_seen(state.lane().topic());
-    let end = seen.and_then(|seen| seen.ends.get(&state.lane().partition).copied());
+    let end = seen.and_then(|seen| seen.end(state.lane().partition));
     let source = end.map_or_else(SourceEnds::default, |end| SourceEnds {
         log_start: SourceOffset::ZERO,
         high_watermark: end,

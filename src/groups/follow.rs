@@ -84,7 +84,7 @@ impl Follower {
             let topic = TopicName::from(topic);
             let topic_id = ids.get(&topic).copied().unwrap_or_default();
             let seen = seen.entry(topic).or_insert_with(|| SourceSeen { topic_id, ..Default::default() });
-            seen.ends.insert(PartitionId(partition), ends.last_stable);
+            seen.ends.push((PartitionId(partition), ends.last_stable));
         }
         let at = UnixMillis(now_ms());
         let known = self.progress.state();

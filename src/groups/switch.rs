@@ -262,9 +262,9 @@ async fn look(ends: &Ends, progress: &Progress) -> SourceView {
         view.ids.insert(state.lane().topic().clone(), seen.topic_id);
         view.age_ms = view.age_ms.max(Some(now_ms() - seen.at.0));
         if seen.topic_id.may_be(state.lane().generation.id)
-            && let Some(end) = seen.ends.get(&state.lane().partition)
+            && let Some(end) = seen.end(state.lane().partition)
         {
-            view.ends.insert(state.lane().clone(), *end);
+            view.ends.insert(state.lane().clone(), end);
         }
     }
     view

@@ -159,8 +159,17 @@ pub struct SourceSeen {
     pub at: UnixMillis,
     /// The topic's ID then.
     pub topic_id: TopicId,
-    /// The last stable offset (what would be copied) by partition.
-    pub ends: std::collections::BTreeMap<PartitionId, SourceOffset>,
+    /// The last stable offset (what would be copied) by partition, ascending. A list, because maps with numbers as keys do not survive JSON
+    /// inside a tagged value.
+    pub ends: Vec<(PartitionId, SourceOffset)>,
+}
+
+impl SourceSeen {
+    /// Where `partition` ended.
+    #[must_use]
+    pub fn end(&self, partition: PartitionId) -> Option<SourceOffset> {
+        self.ends.iter().find(|(found, _)| *found == partition).map(|(_, end)| *end)
+    }
 }
 
 /// Counters of loop prevention for a lane, over its whole life.
