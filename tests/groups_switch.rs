@@ -145,7 +145,11 @@ async fn l3_failover_without_source_or_daemon_sets_groups_from_the_target_alone_
     let ends = stage.ends(Err("burned".into()));
     stage.east.shutdown().await;
     let preview = switch::preview(&ends, &mut stage.progress).await.unwrap();
-    assert_eq!((preview.exposed_offsets, preview.source_reached, preview.switch.is_none()), (40, false, true), "{preview:?}");
+    assert_eq!(
+        (preview.exposed_offsets, preview.source_reached, preview.switch.is_none()),
+        (40, false, true),
+        "{preview:?}"
+    );
     assert!(preview.source_age_ms.is_some_and(|age| (0..60_000).contains(&age)), "{preview:?}");
     let report = switch::run(&ends, &mut stage.progress, &Stage::order(SwitchKind::Failover, None)).await.unwrap();
     assert!(report.is_done());
@@ -172,7 +176,10 @@ async fn l6_after_a_failover_the_old_instance_is_refused_by_the_target() {
     let refused = old.append(stage.epoch, OWNER, &more.take_records()).await;
     assert!(matches!(refused, Err(ProgressError::Fenced { .. })), "{refused:?}");
     // and a write that slipped in between look and append is left out by whoever reads
-    let late: Vec<Record> = { more.append(SourceRange::new(SourceOffset(65), SourceOffset(66)), &[], LeaderEpoch(0)).unwrap(); more.take_records() };
+    let late: Vec<Record> = {
+        more.append(SourceRange::new(SourceOffset(65), SourceOffset(66)), &[], LeaderEpoch(0)).unwrap();
+        more.take_records()
+    };
     old.note(&late).await.unwrap();
     let state = stage.progress.catch_up().await.unwrap();
     assert_eq!(state.lanes().next().unwrap().position(), SourceOffset(60));
