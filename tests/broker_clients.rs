@@ -1,4 +1,5 @@
 //! librdkafka against `causeway broker`: every codec, groups that share and take over, positions that stay.
+#![allow(clippy::unwrap_used, clippy::needless_update, reason = "tests")]
 
 mod broker_support;
 

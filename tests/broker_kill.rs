@@ -1,4 +1,5 @@
 //! `kill -9` of the broker: what was acknowledged, committed or created is there afterwards.
+#![allow(clippy::unwrap_used, clippy::needless_update, reason = "tests")]
 
 mod broker_support;
 
@@ -17,9 +18,11 @@ use rdkafka::{Offset, TopicPartitionList};
 /// Kills in a row; each under load.
 const ROUNDS: usize = 8;
 
+type Keys = BTreeMap<(i32, i64), Vec<u8>>;
+
 /// Remembers what the broker acknowledged: key by (partition, offset).
 #[derive(Clone, Default)]
-struct Acked(Arc<Mutex<BTreeMap<(i32, i64), Vec<u8>>>>);
+struct Acked(Arc<Mutex<Keys>>);
 
 impl ClientContext for Acked {}
 
@@ -74,7 +77,7 @@ fn acknowledged_records_and_commits_survive_kill_9() {
     producer.flush(PATIENCE).unwrap();
     let acked = acked.0.lock().unwrap().clone();
     assert!(acked.len() > ROUNDS * 20, "the load was real: {}", acked.len());
-    let there: BTreeMap<(i32, i64), Vec<u8>> = read_all(&broker.client(), "load", acked.len())
+    let there: Keys = read_all(&broker.client(), "load", acked.len())
         .into_iter()
         .map(|(partition, offset, key, _)| ((partition, offset), key))
         .collect();

@@ -197,7 +197,7 @@ impl Node {
                 Some(log) => log,
                 None => {
                     let now = crate::clock::wall_ms();
-                    self.logs.create(&topic.name, number, topic.id, settings.log.clone(), now)?
+                    self.logs.create(&topic.name, number, topic.id, settings.log, now)?
                 }
             };
             // After a restart of metadata behind the log (a restored copy, say) the log's own epoch must not be passed.

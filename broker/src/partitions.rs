@@ -92,7 +92,7 @@ impl Partition {
 
     /// Puts new settings in force.
     pub fn set_settings(&self, settings: &Arc<TopicSettings>) {
-        self.log.set_config(settings.log.clone());
+        self.log.set_config(settings.log);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(settings);
     }
 

@@ -1,4 +1,5 @@
 //! Topics, settings, groups and the rules of a connection, over a real socket.
+#![allow(clippy::unwrap_used, clippy::needless_update, reason = "tests")]
 
 mod support;
 
@@ -85,6 +86,8 @@ async fn metadata_creates_on_request_and_finds_by_id_until_deleted() {
     };
     let unknown = raw.call(12, &by_name(false)).await;
     assert_eq!(unknown.topics[0].error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0);
+    let before = raw.call(12, &by_name(true)).await;
+    assert_eq!(before.topics[0].error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0, "the client asks again");
     let made = raw.call(12, &by_name(true)).await;
     assert_eq!((made.topics[0].error_code, made.topics[0].partitions.len()), (0, 1));
     let topic_id = made.topics[0].topic_id;

@@ -1,4 +1,5 @@
 //! Produce, Fetch, ListOffsets and DeleteRecords over a real socket.
+#![allow(clippy::unwrap_used, clippy::needless_update, reason = "tests")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! `causeway broker` as a child process, and librdkafka clients on it.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, clippy::needless_update, reason = "tests")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -34,11 +35,11 @@ impl BrokerProcess {
         }
         let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (sender, receiver) = mpsc::channel();
+        let (sender, receiver) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if let Some((_, rest)) = line.split_once("broker started listener=") {
-                    let _ = sender.send(rest.split(' ').next().unwrap_or("").to_owned());
+                    let _ = sender.try_send(rest.split(' ').next().unwrap_or("").to_owned());
                 }
             }
         });

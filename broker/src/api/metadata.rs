@@ -1,7 +1,7 @@
 //! Metadata (3).
 //!
 //! *Behaviour*: topics by name or id, or all; unknown names are created if both the request and
-//! `auto.create.topics.enable` allow it. The broker shown is the one of the listener that was asked by.
+//! `auto.create.topics.enable` allow it, and shown from the next request on, as in Kafka. The broker shown is the one of the listener that was asked by.
 //! *Versions*: 0-13. *Skipped*: authorized operations (shown as unknown: there is no authorizer), offline replicas.
 
 use std::ops::RangeInclusive;
@@ -32,10 +32,12 @@ pub async fn handle(context: &Context, request: MetadataRequest) -> MetadataResp
         None => node.meta.image().topics().map(show).collect(),
         Some(asked) => {
             let names: Vec<&str> = asked.iter().filter_map(|t| t.name.as_deref()).collect();
+            // As in Kafka the answer is from before the creation: a client that asked for a topic it did not expect to be
+            // there asks again.
+            let image = node.meta.image();
             if request.allow_auto_topic_creation && node.config.flag("auto.create.topics.enable") {
                 create_missing(context, &names).await;
             }
-            let image = node.meta.image();
             let mut out = Vec::new();
             for topic in asked {
                 out.push(match &topic.name {
@@ -77,7 +79,7 @@ async fn create_missing(context: &Context, names: &[&str]) {
         }
     }
     if !wanted.is_empty() {
-        // What could not be made is reported below as unknown.
+        // What could not be made stays unknown to the next request; the cause is in the log.
         let _ = context.node.create_topics(wanted, false).await;
     }
 }

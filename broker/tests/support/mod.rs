@@ -1,5 +1,6 @@
 //! A broker in this process and a bare connection to it, on which the test chooses every version.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, clippy::needless_update, reason = "tests")]
 
 use std::time::Duration;
 
