@@ -58,7 +58,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 /// Resolves when standard input ends; whatever comes before is ignored. A thread of its own, because a read of standard
 /// input cannot be cancelled and must not hold up the runtime's end.
-async fn stdin_closed() {
+pub(super) async fn stdin_closed() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let mut sink = [0; 256];

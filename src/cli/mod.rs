@@ -8,6 +8,7 @@ pub mod init;
 pub mod offsets;
 pub mod out;
 pub mod reach;
+pub mod run;
 pub mod validate;
 
 pub mod http;
@@ -33,6 +34,8 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Run the daemon: copy what the configuration says, until told to stop
+    Run(run::RunArgs),
     /// Print a configuration to start from
     Init(init::InitArgs),
     /// Start two clusters, a flow, a producer and a group on this machine, and watch; or lose a region
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(verb: Verb, out: &Out) -> anyhow::Result<Exit> {
     match verb {
+        Verb::Run(args) => run::run(&args),
         Verb::Init(args) => init::render(&args).and_then(|text| out.text(&text)).map(|()| Exit::Fine),
         Verb::Broker(args) => runtime()?.block_on(broker::run(args)).map(|()| Exit::Fine),
         Verb::Demo(args) => demo::run(&args, out),

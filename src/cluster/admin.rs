@@ -98,7 +98,9 @@ impl Admin {
         self.client.any(request).await.map_err(|e| self.fail(e))
     }
 
-    pub(super) fn fail(&self, source: ClientError) -> ClusterError {
+    /// What the wire client says, as an error of this cluster.
+    #[must_use]
+    pub fn fail(&self, source: ClientError) -> ClusterError {
         ClusterError::Client { alias: self.alias.clone(), source }
     }
 

@@ -1,17 +1,32 @@
 //! Where the partitions of a cluster end, looked at on one beat for all lanes of a flow: two or three requests per broker, however many lanes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::offsets::Partition;
 use super::{Admin, ClusterError};
 use crate::core::batch::SourceEnds;
+use crate::core::ids::TopicId;
 
 /// Between two looks while few lanes are open: how stale a lag can be.
 const BEAT: Duration = Duration::from_millis(250);
 /// Added per lane: ten thousand lanes are looked at every 2.25 s.
 const BEAT_PER_LANE: Duration = Duration::from_micros(200);
+
+/// A topic that metadata leaves out is taken for deleted after this long: a broker that just started may not know its topics yet.
+const GONE_AFTER: Duration = Duration::from_secs(10);
+/// Between two looks at topic IDs.
+const TOPICS_BEAT: Duration = Duration::from_secs(1);
+
+/// What was last seen of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeenTopic {
+    /// It is there, with this ID.
+    Is(TopicId),
+    /// It has not been there for a while.
+    Gone,
+}
 
 /// What was last seen of a partition.
 #[derive(Debug, Clone)]
@@ -27,6 +42,8 @@ struct Board {
     wanted: BTreeMap<Partition, u32>,
     seen: HashMap<Partition, Seen>,
     trouble: HashMap<Partition, String>,
+    topics: HashMap<String, SeenTopic>,
+    missing: HashMap<String, Instant>,
     /// Why the last look failed as a whole.
     silent: Option<String>,
 }
@@ -73,6 +90,12 @@ impl EndsBoard {
         board.trouble.get(partition).or(board.silent.as_ref()).cloned()
     }
 
+    /// What was last seen of a topic; none before the first look.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<SeenTopic> {
+        self.lock().topics.get(name).copied()
+    }
+
     /// Notes what somebody else has seen.
     pub fn note(&self, partition: Partition, ends: SourceEnds, at: Instant) {
         let mut board = self.lock();
@@ -100,12 +123,40 @@ impl EndsBoard {
         }
     }
 
+    /// One look at the topics of everything that is watched.
+    async fn look_at_topics(&self, admin: &Admin) {
+        let wanted: BTreeSet<String> = self.lock().wanted.keys().map(|(topic, _)| topic.clone()).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let Ok((topics, trouble)) = admin.topics().await else { return };
+        let ids: HashMap<String, TopicId> = topics.into_iter().map(|topic| (topic.name, topic.id)).collect();
+        let mut board = self.lock();
+        for name in wanted {
+            if let Some(id) = ids.get(&name) {
+                board.missing.remove(&name);
+                board.topics.insert(name, SeenTopic::Is(*id));
+            } else if !trouble.iter().any(|topic| topic.name == name) {
+                let since = *board.missing.entry(name.clone()).or_insert_with(Instant::now);
+                if since.elapsed() > GONE_AFTER {
+                    board.topics.insert(name, SeenTopic::Gone);
+                }
+            }
+        }
+    }
+
     /// Looks on its beat until the task is dropped.
     pub async fn keep_looking(self, admin: Admin) {
+        let mut next_topics = Instant::now();
         loop {
             self.look(&admin).await;
             let lanes = u32::try_from(self.lock().wanted.len()).unwrap_or(u32::MAX);
-            tokio::time::sleep(BEAT + BEAT_PER_LANE.saturating_mul(lanes)).await;
+            let pause = BEAT + BEAT_PER_LANE.saturating_mul(lanes);
+            if Instant::now() >= next_topics {
+                self.look_at_topics(&admin).await;
+                next_topics = Instant::now() + TOPICS_BEAT.max(pause * 4);
+            }
+            tokio::time::sleep(pause).await;
         }
     }
 }

@@ -3,6 +3,7 @@ pub mod admin;
 pub mod ends;
 mod error;
 pub mod groups;
+pub mod heartbeats;
 pub mod offsets;
 pub mod ports;
 pub mod progress_topic;

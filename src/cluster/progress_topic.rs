@@ -2,6 +2,8 @@
 //!
 //! Whoever appends first reads what others appended, and refuses when the flow is no longer its own. What slips in between a look and a
 //! write is harmless: the fold leaves out what an older epoch wrote after a newer claim.
+use std::sync::{Arc, PoisonError, RwLock};
+
 use bytes::Bytes;
 use causeway_wire::{
     ApiKey, ErrorCode,
@@ -87,6 +89,8 @@ pub struct ProgressTopic {
     /// The next offset to read; -1 while the topic was not seen to exist.
     next: i64,
     state: Progress,
+    /// A copy of the state that others read while this one is written to.
+    shared: Option<Arc<RwLock<Progress>>>,
 }
 
 impl ProgressTopic {
@@ -95,7 +99,13 @@ impl ProgressTopic {
     /// # Errors
     /// What [`ProgressTopic::catch_up`] answers.
     pub async fn open(client: Client, flow: &FlowName) -> Result<Self, ProgressError> {
-        let mut topic = ProgressTopic { client, topic: progress::topic_of(flow), next: -1, state: Progress::default() };
+        let mut topic = ProgressTopic {
+            client,
+            topic: progress::topic_of(flow),
+            next: -1,
+            state: Progress::default(),
+            shared: None,
+        };
         topic.catch_up().await?;
         Ok(topic)
     }
@@ -127,6 +137,10 @@ impl ProgressTopic {
     #[must_use]
     pub fn state(&self) -> &Progress {
         &self.state
+    }
+    /// The state for others to read, kept equal to this one from now on.
+    pub fn share(&mut self) -> Arc<RwLock<Progress>> {
+        self.shared.get_or_insert_with(|| Arc::new(RwLock::new(self.state.clone()))).clone()
     }
     /// The next offset to read: together with the epoch it says whether a cache is as new as the topic.
     #[must_use]
@@ -175,6 +189,9 @@ impl ProgressTopic {
                 // it was deleted and made anew: what we knew of it is not the truth any more
                 tracing::warn!(topic = %self.topic, next = self.next, end, "progress topic shrank, reading it anew");
                 (self.next, self.state) = (-1, Progress::default());
+                if let Some(shared) = &self.shared {
+                    *shared.write().unwrap_or_else(PoisonError::into_inner) = Progress::default();
+                }
             } else {
                 self.read_once().await?;
             }
@@ -215,6 +232,9 @@ impl ProgressTopic {
     fn take(&mut self, offset: i64, key: &[u8], value: Option<&[u8]>) -> Result<(), ProgressError> {
         match progress::decode(key, value) {
             Ok(record) => {
+                if let Some(shared) = &self.shared {
+                    shared.write().unwrap_or_else(PoisonError::into_inner).apply(record.clone());
+                }
                 self.state.apply(record);
                 Ok(())
             }

@@ -1,0 +1,62 @@
+//! `causeway run`: the daemon.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Exit;
+use crate::config::{self, Config, valid::LogFormat};
+use crate::control;
+use crate::lanes::Daemon;
+use crate::telemetry;
+
+/// Run the daemon: copy what the configuration says, until told to stop.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArgs {
+    /// The configuration; conf.d/*.toml beside it is read too
+    #[arg(short, long, value_name = "FILE", default_value = "causeway.toml")]
+    pub config: PathBuf,
+    /// Override one value, as the environment may (KEY=VALUE, repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Stop when stdin ends: for children that must not outlive their parent
+    #[arg(long, hide = true)]
+    pub exit_with_stdin: bool,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// A configuration that cannot be used, or an admin address that is taken. What concerns one flow stands in the status.
+pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    let config = config::load_with_flags(&args.config, &args.set)?;
+    telemetry::log::init(&config.log.level, config.log.format == LogFormat::Json).context("log.level")?;
+    super::runtime()?.block_on(serve(config, args.exit_with_stdin))
+}
+
+async fn serve(config: Config, exit_with_stdin: bool) -> anyhow::Result<Exit> {
+    let metrics = telemetry::metrics::install()?;
+    let listener = control::bind(config.admin.listen).await?;
+    let address = listener.local_addr()?;
+    let daemon = Daemon::start(config);
+    tracing::info!(%address, "admin listening");
+    tracing::info!(flows = daemon.flows().len(), version = env!("CARGO_PKG_VERSION"), "causeway started");
+    let admin = tokio::spawn(control::serve(listener, control::Admin { daemon: daemon.clone(), metrics }));
+    let why = told_to_stop(exit_with_stdin).await?;
+    tracing::info!(why, "stopping");
+    daemon.stop().await;
+    admin.await.context("admin endpoint")??;
+    tracing::info!("stopped");
+    Ok(Exit::Fine)
+}
+
+async fn told_to_stop(exit_with_stdin: bool) -> anyhow::Result<&'static str> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = int.recv() => "SIGINT",
+        () = super::broker::stdin_closed(), if exit_with_stdin => "stdin ended",
+    })
+}

@@ -1,0 +1,17 @@
+//! The runtime of flows and lanes: a [`daemon`] has flows, a flow has pipelines, a pipeline has lanes.
+
+pub mod daemon;
+mod flow;
+mod heartbeat;
+mod lanes_of_flow;
+pub mod mailbox;
+pub mod naming;
+mod pipeline;
+pub mod shared;
+mod slot;
+mod targets;
+pub mod view;
+mod writer;
+
+pub use daemon::Daemon;
+pub use shared::{Connected, FlowShared};
