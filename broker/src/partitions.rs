@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use causeway_wire::records::BatchView;
-use causeway_wire::records::TimestampType;
+use causeway_wire::records::{BatchView, Codec, TimestampType};
 
 use crate::config::effective::{Levels, Settings};
 use crate::config::topic_keys;
@@ -26,8 +25,8 @@ pub struct TopicSettings {
     pub timestamp_after_max_ms: i64,
     /// `min.insync.replicas`.
     pub min_insync_replicas: i32,
-    /// `compression.type`.
-    pub compression: String,
+    /// `compression.type`; none for `producer`, which keeps batches as they come.
+    pub codec: Option<Codec>,
     /// What the log itself needs.
     pub log: LogConfig,
 }
@@ -53,7 +52,10 @@ impl TopicSettings {
             timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
             min_insync_replicas: number("min.insync.replicas") as i32,
-            compression: text("compression.type"),
+            codec: match text("compression.type").as_str() {
+                "uncompressed" => Some(Codec::None),
+                name => name.parse().ok(),
+            },
             log: LogConfig {
                 segment_bytes: number("segment.bytes") as u64,
                 segment_ms: number("segment.ms"),

@@ -273,3 +273,51 @@ async fn garbage_closes_its_own_connection_and_no_other() {
     assert!(frame::check_length([0, 0, 0, 1], 10).is_ok());
     broker.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_and_surplus_connections_are_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("connections.max.idle.ms", "300"), ("max.connections", "2")];
+    let broker = start(dir.path(), &settings).await;
+    let mut idle = Raw::connect(&broker).await;
+    let mut busy = Raw::connect(&broker).await;
+    assert_eq!(busy.create("t", 1, &[]).await, 0);
+    let mut surplus = Raw::connect(&broker).await;
+    assert_eq!(surplus.frame().await, None, "a third connection is one too many");
+    // A connection that waits for an answer is not idle.
+    let number = busy
+        .send(
+            12,
+            &causeway_wire::messages::fetch::FetchRequest {
+                max_wait_ms: 1_000,
+                min_bytes: 1,
+                max_bytes: 1 << 20,
+                topics: vec![causeway_wire::messages::fetch::FetchTopic {
+                    topic: "t".into(),
+                    partitions: vec![Default::default()],
+                    ..Default::default()
+                }],
+                ..Default::default()
+            },
+        )
+        .await;
+    assert_eq!(idle.frame().await, None);
+    busy.receive::<causeway_wire::messages::fetch::FetchRequest>(12, number).await;
+    broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn announced_bytes_that_never_come_hold_up_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("queued.max.request.bytes", "200000"), ("socket.request.max.bytes", "150000")];
+    let broker = start(dir.path(), &settings).await;
+    let mut half = Vec::new();
+    for _ in 0..20 {
+        let mut raw = Raw::connect(&broker).await;
+        raw.stream.write_all(&140_000u32.to_be_bytes()).await.unwrap();
+        half.push(raw);
+    }
+    let mut good = Raw::connect(&broker).await;
+    assert_eq!(good.create("t", 1, &[]).await, 0);
+    broker.shutdown().await;
+}

@@ -124,6 +124,14 @@ async fn batches_that_break_the_topics_rules_are_refused_with_their_code() {
     view.verify_crc().unwrap();
     assert!(view.header.attributes.is_log_append_time());
     assert_eq!(view.header.max_timestamp, stamped.log_append_time_ms);
+    raw.create("squeezed", 1, &[("compression.type", "zstd"), ("message.timestamp.type", "LogAppendTime")]).await;
+    raw.produce("squeezed", batch(&["v", "w"])).await;
+    let data = fetched(&mut raw, &fetch("squeezed", 0, 1, 0, 1 << 20)).await;
+    let view = Batches::new(data.records.unwrap()).next().unwrap().unwrap();
+    view.verify_crc().unwrap();
+    assert_eq!(view.header.attributes.codec().unwrap(), Codec::Zstd);
+    assert!(view.header.attributes.is_log_append_time());
+    assert_eq!(view.records(1 << 20).unwrap()[1].value.as_deref(), Some(&b"w"[..]));
     broker.shutdown().await;
 }
 

@@ -4,7 +4,8 @@
 //! when it is as durable as `log.flush` promises (for acks=1 as for acks=all: there is one replica). Retries of idempotent
 //! producers get the first answer again. acks=0 has no answer; if it fails the connection is closed.
 //! *Versions*: 3-13; 0-2 are shown (see `api_versions`) and answered with UNSUPPORTED_VERSION.
-//! *Skipped*: transactions; `compression.type` other than `producer` (batches are kept as they came).
+//! A topic whose `compression.type` names a codec gets its batches recompressed, at the codec's default level.
+//! *Skipped*: transactions; compression levels.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -15,8 +16,10 @@ use causeway_wire::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
     TopicProduceResponse,
 };
-use causeway_wire::records::validate::{Depth, ValidateOptions, produce_batch};
-use causeway_wire::records::{BatchHeader, DECOMPRESSED_BYTES_MAX, TimestampType, recrc_header};
+use causeway_wire::records::validate::{BatchInfo, Depth, ValidateOptions, produce_batch};
+use causeway_wire::records::{
+    BatchHeader, BatchView, DECOMPRESSED_BYTES_MAX, RecordError, TimestampType, recompress, recrc_header,
+};
 use causeway_wire::{ErrorCode, Message};
 
 use super::{Context, decode, encode};
@@ -24,7 +27,7 @@ use crate::errors::log_code;
 use crate::log::{Appended, LogError};
 use crate::meta::image::is_internal;
 use crate::net::connection::{Answer, Fault, Pending};
-use crate::partitions::Partition;
+use crate::partitions::{Partition, TopicSettings};
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 3..=13;
@@ -174,17 +177,8 @@ fn append(context: &Context, acks: i16, topic: &str, data: PartitionProduceData)
         return Err(refuse(ErrorCode::INVALID_TXN_STATE));
     }
     let append_time = settings.timestamp_type == TimestampType::LogAppendTime;
-    let patch = info.append_patch(0, partition.leader_epoch, &options);
-    let rewritten = patch.attributes.is_some_and(|a| a != info.header.attributes)
-        || patch.max_timestamp.is_some_and(|t| t != info.header.max_timestamp);
-    let batch = if rewritten {
-        let mut bytes = BytesMut::from(&records[..]);
-        let patched = recrc_header(&mut bytes, &patch);
-        patched.map_err(|e| refused(index, ErrorCode::INVALID_RECORD, Some(e.to_string())))?;
-        bytes.freeze()
-    } else {
-        records
-    };
+    let stored = to_store(&records, &info, &partition, &settings, &options);
+    let batch = stored.map_err(|e| refused(index, ErrorCode::INVALID_RECORD, Some(e.to_string())))?;
     match partition.append(&batch, now) {
         Ok(appended) => {
             let answer = accepted(index, &partition, &info.header, appended, append_time.then_some(now));
@@ -192,6 +186,30 @@ fn append(context: &Context, acks: i16, topic: &str, data: PartitionProduceData)
         }
         Err(error) => Err(failed(topic, index, &error)),
     }
+}
+
+/// The batch as the topic wants it on disk: its codec, its times. Mostly that is the batch as it came.
+fn to_store(
+    records: &Bytes,
+    info: &BatchInfo,
+    partition: &Partition,
+    settings: &TopicSettings,
+    options: &ValidateOptions,
+) -> Result<Bytes, RecordError> {
+    let mut patch = info.append_patch(0, partition.leader_epoch, options);
+    let mut batch = records.clone();
+    if let Some(codec) = settings.codec.filter(|codec| *codec != info.codec) {
+        batch = recompress(&BatchView::parse(records)?, codec, DECOMPRESSED_BYTES_MAX)?;
+        patch.attributes = patch.attributes.map(|a| a.with_codec(codec));
+    }
+    let changes_times = patch.attributes.is_some_and(|a| a.is_log_append_time() != info.header.attributes.is_log_append_time())
+        || patch.max_timestamp.is_some_and(|t| t != info.header.max_timestamp);
+    if !changes_times {
+        return Ok(batch);
+    }
+    let mut bytes = BytesMut::from(&batch[..]);
+    recrc_header(&mut bytes, &patch)?;
+    Ok(bytes.freeze())
 }
 
 fn accepted(

@@ -10,11 +10,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use causeway_wire::frame::{self, FrameError};
 use causeway_wire::header::RequestHeader;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -33,6 +33,8 @@ const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 const RATE_MIN: u64 = 64 << 10;
 /// After the peer closed its side, answers that are being made may still take so long.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// First step in which a frame's room is reserved, in bytes; it doubles as data comes.
+const FIRST_RESERVE: usize = 32 << 10;
 /// Read buffer of a connection: many small requests a system call.
 const READ_BUFFER: usize = 16 << 10;
 
@@ -143,11 +145,9 @@ impl Reader {
         loop {
             let Some(field) = self.next_length().await? else { return Ok(()) };
             let length = frame::check_length(field, self.node.request_bytes_max)?;
-            // Room in the broker's budget first, then the buffer: memory is bounded whatever peers announce.
-            let bytes = self.node.reserve_request_bytes(length).await;
             let deadline = FRAME_DEADLINE + Duration::from_secs(length as u64 / RATE_MIN);
-            let body = timeout(deadline, frame::read_body(&mut self.socket, length));
-            let mut body = body.await.map_err(|_| Fault::Slow("a request"))??;
+            let (mut body, bytes) =
+                timeout(deadline, self.body(length)).await.map_err(|_| Fault::Slow("a request"))??;
             let header = RequestHeader::decode(&mut body).map_err(|e| Fault::Malformed {
                 api: "header".into(),
                 version: -1,
@@ -167,6 +167,30 @@ impl Reader {
                 return Ok(());
             }
         }
+    }
+
+    /// Reads a frame's body. Room in the broker's budget is taken as the bytes come, never for what is only announced:
+    /// memory is bounded, and a peer that announces much and sends little holds up nobody.
+    async fn body(&mut self, length: usize) -> Result<(Bytes, OwnedSemaphorePermit), Fault> {
+        let mut permit = self.node.reserve_request_bytes(0).await;
+        let mut body = BytesMut::new();
+        while body.len() < length {
+            if self.socket.fill_buf().await.map_err(FrameError::from)?.is_empty() {
+                return Err(FrameError::Closed.into());
+            }
+            let step = body.len().max(FIRST_RESERVE).min(length - body.len());
+            permit.merge(self.node.reserve_request_bytes(step).await);
+            body.reserve(step);
+            let until = body.len() + step;
+            while body.len() < until {
+                let left = until - body.len();
+                let mut room = (&mut body).limit(left);
+                if self.socket.read_buf(&mut room).await.map_err(FrameError::from)? == 0 {
+                    return Err(FrameError::Closed.into());
+                }
+            }
+        }
+        Ok((body.freeze(), permit))
     }
 
     /// The length field of the next frame; none at the end of the stream or after `connections.max.idle.ms`.
