@@ -202,8 +202,9 @@ fn to_store(
         batch = recompress(&BatchView::parse(records)?, codec, DECOMPRESSED_BYTES_MAX)?;
         patch.attributes = patch.attributes.map(|a| a.with_codec(codec));
     }
-    let changes_times = patch.attributes.is_some_and(|a| a.is_log_append_time() != info.header.attributes.is_log_append_time())
-        || patch.max_timestamp.is_some_and(|t| t != info.header.max_timestamp);
+    let changes_times =
+        patch.attributes.is_some_and(|a| a.is_log_append_time() != info.header.attributes.is_log_append_time())
+            || patch.max_timestamp.is_some_and(|t| t != info.header.max_timestamp);
     if !changes_times {
         return Ok(batch);
     }
