@@ -4,11 +4,13 @@ pub mod broker;
 pub mod checkpoint;
 pub mod demo;
 pub mod failover;
+pub mod flow;
 pub mod init;
 pub mod offsets;
 pub mod out;
 pub mod reach;
 pub mod run;
+pub mod status;
 pub mod validate;
 
 pub mod http;
@@ -40,6 +42,11 @@ pub enum Verb {
     Init(init::InitArgs),
     /// Start two clusters, a flow, a producer and a group on this machine, and watch; or lose a region
     Demo(demo::DemoArgs),
+    /// Show what each flow is doing
+    Status(status::StatusArgs),
+    /// List, describe, pause and resume flows of a running daemon
+    #[command(subcommand)]
+    Flow(flow::FlowVerb),
     /// Translate offsets between the two sides of a flow
     #[command(subcommand)]
     Offsets(offsets::OffsetsVerb),
@@ -84,6 +91,8 @@ fn dispatch(verb: Verb, out: &Out) -> anyhow::Result<Exit> {
         Verb::Init(args) => init::render(&args).and_then(|text| out.text(&text)).map(|()| Exit::Fine),
         Verb::Broker(args) => runtime()?.block_on(broker::run(args)).map(|()| Exit::Fine),
         Verb::Demo(args) => demo::run(&args, out),
+        Verb::Status(args) => status::run(&args, out),
+        Verb::Flow(verb) => flow::run(verb, out),
         Verb::Offsets(verb) => runtime()?.block_on(offsets::run(verb, out)),
         Verb::Checkpoint(verb) => runtime()?.block_on(checkpoint::run(verb, out)),
         Verb::Failover(args) => runtime()?.block_on(failover::failover(args, out)),

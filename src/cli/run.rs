@@ -42,7 +42,8 @@ async fn serve(config: Config, exit_with_stdin: bool) -> anyhow::Result<Exit> {
     let daemon = Daemon::start(config);
     tracing::info!(%address, "admin listening");
     tracing::info!(flows = daemon.flows().len(), version = env!("CARGO_PKG_VERSION"), "causeway started");
-    let admin = tokio::spawn(control::serve(listener, control::Admin { daemon: daemon.clone(), metrics }));
+    let groups = control::GroupBoard::start(&daemon);
+    let admin = tokio::spawn(control::serve(listener, control::Admin { daemon: daemon.clone(), groups, metrics }));
     let why = told_to_stop(exit_with_stdin).await?;
     tracing::info!(why, "stopping");
     daemon.stop().await;

@@ -1,7 +1,10 @@
 //! The admin endpoint: health, metrics, status and commands over HTTP, on this machine unless told otherwise.
 
+mod groups;
 mod health;
 mod status;
+
+pub use groups::{GroupBoard, GroupsView};
 
 use std::net::SocketAddr;
 
@@ -16,6 +19,8 @@ use crate::lanes::Daemon;
 pub struct Admin {
     /// The daemon.
     pub daemon: Daemon,
+    /// What is known of the groups.
+    pub groups: GroupBoard,
     /// Renders the metrics page.
     pub metrics: PrometheusHandle,
 }
@@ -40,7 +45,7 @@ impl std::fmt::Debug for Admin {
 
 /// Every route.
 pub fn router(admin: Admin) -> Router {
-    Router::new().merge(health::routes()).merge(status::routes()).with_state(admin)
+    Router::new().merge(health::routes()).merge(status::routes()).merge(groups::routes()).with_state(admin)
 }
 
 /// Binds the endpoint; port 0 lets the system choose.

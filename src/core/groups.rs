@@ -56,6 +56,19 @@ pub enum GroupState {
     Conflict,
 }
 
+impl GroupState {
+    /// Its name, as in status and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            GroupState::Following => "following",
+            GroupState::Parked => "parked",
+            GroupState::LiveHere => "live-here",
+            GroupState::Conflict => "conflict",
+        }
+    }
+}
+
 /// What is known of a group's place in one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {

@@ -38,6 +38,7 @@ metrics! {
     REPLICATION_LATENCY = Histogram "causeway_replication_latency_seconds", "Age of a batch's newest record when it became durable; large for imported data.";
     PROGRESS_AGE = Gauge "causeway_progress_age_seconds", "Seconds since the lane that stands longest moved or was found caught up.";
     CHECKPOINT_AGE = Gauge "causeway_checkpoint_age_seconds", "Seconds since the group positions were last compared with the source.";
+    GROUPS = Gauge "causeway_groups", "Followed groups by `state`.";
     GROUP_TRANSLATION_ERROR = Gauge "causeway_group_translation_error_records", "Records a group would read twice after a switch, by the newest translation.";
     LOOP_RECORDS_DROPPED = Counter "causeway_loop_records_dropped_total", "Records held back because they come from the target.";
     GAPS = Counter "causeway_gaps_total", "Gaps found, by `cause`.";
