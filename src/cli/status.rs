@@ -218,7 +218,9 @@ pub fn flow_table(flows: &[FlowView]) -> Vec<String> {
 pub fn troubles(flow: &FlowView) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(flow.reason.as_ref().map(|reason| format!("{}: {reason}", flow.name)));
-    lines.extend(flow.refused.iter().map(|refusal| format!("{}: topic {}: {}", flow.name, refusal.topic, refusal.reason)));
+    lines.extend(
+        flow.refused.iter().map(|refusal| format!("{}: topic {}: {}", flow.name, refusal.topic, refusal.reason)),
+    );
     for lane in &flow.lanes {
         if let Some(reason) = &lane.reason {
             lines.push(format!("{}: lane {} is {}: {reason}", flow.name, lane.lane, lane.state_name()));
