@@ -294,18 +294,19 @@ impl RecordSource {
         let mut silent = Vec::new();
         for (key, reader) in &mut self.readers {
             let Some(seen) = self.ends.seen(key).filter(|_| !reader.stopped) else { continue };
-            if reader.next >= seen.ends.last_stable {
-                if reader.next > seen.ends.high_watermark.max(seen.ends.last_stable) && seen.at > reader.last_news {
-                    silent.push(key.clone()); // the log may have shrunk
-                } else if !reader.at_end {
-                    reader.at_end = true;
-                    let (lane, session) = (reader.id.clone(), reader.session);
-                    self.events.push(SourceEvent::CaughtUp { lane, session, ends: seen.ends });
-                }
-            } else {
+            if reader.next < seen.ends.last_stable {
                 reader.at_end = false;
                 if !reader.paused && now.duration_since(reader.last_news) > SILENCE {
                     silent.push(key.clone());
+                }
+            } else if seen.at > reader.last_news && !reader.at_end {
+                // asked after the last read: an end before it would be a log that shrank, and is looked into
+                if reader.next > seen.ends.high_watermark.max(seen.ends.last_stable) {
+                    silent.push(key.clone());
+                } else {
+                    reader.at_end = true;
+                    let (lane, session) = (reader.id.clone(), reader.session);
+                    self.events.push(SourceEvent::CaughtUp { lane, session, ends: seen.ends });
                 }
             }
         }
