@@ -9,6 +9,7 @@
 //! ```
 
 mod api;
+mod blocking;
 mod broker;
 mod clock;
 pub mod config;

@@ -181,7 +181,7 @@ impl Node {
         let _one = self.topics.lock().await;
         let image = self.meta.image();
         let Some(topic) = image.topic(name).cloned() else { return Ok(()) };
-        tokio::task::block_in_place(|| self.open_partitions(&topic)).map_err(|error| {
+        crate::blocking::run(|| self.open_partitions(&topic)).map_err(|error| {
             tracing::error!(topic = name, %error, "cannot make the logs of a topic");
             refuse(crate::errors::log_code(&error), error.to_string())
         })
@@ -214,7 +214,7 @@ impl Node {
         let _one = self.topics.lock().await;
         tracing::info!(topic = name, %id, "topic deleted");
         let gone = self.partitions.remove(name);
-        tokio::task::block_in_place(|| {
+        crate::blocking::run(|| {
             for partition in &gone {
                 let deleted = self.logs.delete(name, partition.log.partition(), crate::clock::wall_ms());
                 if let Err(error) = deleted {

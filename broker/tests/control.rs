@@ -277,7 +277,7 @@ async fn garbage_closes_its_own_connection_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_and_surplus_connections_are_closed() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = [("connections.max.idle.ms", "300"), ("max.connections", "2")];
+    let settings = [("connections.max.idle.ms", "2000"), ("max.connections", "2")];
     let broker = start(dir.path(), &settings).await;
     let mut idle = Raw::connect(&broker).await;
     let mut busy = Raw::connect(&broker).await;
@@ -289,7 +289,7 @@ async fn idle_and_surplus_connections_are_closed() {
         .send(
             12,
             &causeway_wire::messages::fetch::FetchRequest {
-                max_wait_ms: 1_000,
+                max_wait_ms: 4_000,
                 min_bytes: 1,
                 max_bytes: 1 << 20,
                 topics: vec![causeway_wire::messages::fetch::FetchTopic {

@@ -129,8 +129,29 @@ pub async fn handle(context: Context, body: Bytes) -> Answer {
         }
         return Err(not_enabled(header));
     }
-    route(key, context, body).await
+    if DROPPABLE.contains(&key) {
+        return route(key, context, body).await;
+    }
+    // What changes something runs to its end even if the connection does not live to see it.
+    let task = tokio::spawn(route(key, context, body));
+    task.await.unwrap_or(Err(Fault::Panicked))
 }
+
+/// APIs that only look, or only wait: they end with their connection.
+const DROPPABLE: &[ApiKey] = &[
+    ApiKey::ApiVersions,
+    ApiKey::DescribeCluster,
+    ApiKey::DescribeConfigs,
+    ApiKey::DescribeGroups,
+    ApiKey::DescribeLogDirs,
+    ApiKey::Fetch,
+    ApiKey::FindCoordinator,
+    ApiKey::Heartbeat,
+    ApiKey::ListGroups,
+    ApiKey::ListOffsets,
+    ApiKey::OffsetFetch,
+    ApiKey::OffsetForLeaderEpoch,
+];
 
 async fn answer<R: Request>(
     context: Context,

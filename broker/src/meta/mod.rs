@@ -65,33 +65,30 @@ impl Meta {
         Arc::clone(&self.image.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Decides on the current image and makes the outcome durable before it is seen. Decisions happen one at a time.
-    pub async fn update<T: Send + 'static>(
+    /// Decides on the current image and makes the outcome durable before it is seen. Decisions happen one at a time, and
+    /// one that was taken is carried out: between the decision and its effect nothing is awaited.
+    pub async fn update<T>(
         &self,
-        decide: impl FnOnce(&MetaImage) -> (Vec<MetaRecord>, T) + Send,
+        decide: impl FnOnce(&MetaImage) -> (Vec<MetaRecord>, T),
     ) -> Result<T, MetaError> {
         let mut slot = self.log.lock().await;
-        let mut log = slot.take().ok_or(MetaError::Closed)?;
+        let log = slot.as_mut().ok_or(MetaError::Closed)?;
         let image = self.image();
         let (records, out) = decide(&image);
         if records.is_empty() {
-            *slot = Some(log);
             return Ok(out);
         }
-        let written = tokio::task::spawn_blocking(move || {
-            let outcome = log.propose(&image, &records);
-            drop(image);
-            (outcome, log, records)
-        });
-        // A failed or torn write leaves the log closed: what is on the disk is then unknown.
-        let (outcome, log, records) = written.await.map_err(|_| MetaError::Closed)?;
-        outcome?;
+        if let Err(error) = crate::blocking::run(|| log.propose(&image, &records)) {
+            // What is on the disk is unknown now: only a restart that reads it may go on.
+            *slot = None;
+            return Err(error);
+        }
+        drop(image);
         let mut current = self.image.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let image = Arc::make_mut(&mut current);
         for record in &records {
             image.apply(record);
         }
-        *slot = Some(log);
         Ok(out)
     }
 }

@@ -75,6 +75,9 @@ pub enum Fault {
         /// What is wrong.
         why: String,
     },
+    /// A handler panicked: a bug of ours that costs this connection only.
+    #[error("the request's handler panicked")]
+    Panicked,
     /// A produce with acks=0 failed: closing is the only sign its sender can get (as Kafka does).
     #[error("a produce request that asked for no answer failed")]
     Unanswerable,
