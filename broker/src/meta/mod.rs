@@ -67,10 +67,7 @@ impl Meta {
 
     /// Decides on the current image and makes the outcome durable before it is seen. Decisions happen one at a time, and
     /// one that was taken is carried out: between the decision and its effect nothing is awaited.
-    pub async fn update<T>(
-        &self,
-        decide: impl FnOnce(&MetaImage) -> (Vec<MetaRecord>, T),
-    ) -> Result<T, MetaError> {
+    pub async fn update<T>(&self, decide: impl FnOnce(&MetaImage) -> (Vec<MetaRecord>, T)) -> Result<T, MetaError> {
         let mut slot = self.log.lock().await;
         let log = slot.as_mut().ok_or(MetaError::Closed)?;
         let image = self.image();
