@@ -184,6 +184,9 @@ impl Flusher {
     /// Joins an append of `bytes` to the generation being collected. `key` is the log and the segment.
     pub(crate) fn join(&self, key: (u64, i64), dirty: Dirty, bytes: usize) -> Result<(), LogError> {
         self.health()?;
+        if self.shared.policy == FlushPolicy::Os {
+            return Ok(());
+        }
         let mut queue = self.shared.lock();
         let generation = &mut queue.collecting;
         let first = generation.is_empty();

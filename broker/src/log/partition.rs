@@ -283,7 +283,7 @@ impl Log {
         if due {
             self.roll(inner, header.base_offset, now_ms)?;
         }
-        self.note_epoch(inner, &header)?;
+        self.note_epoch(inner, header.partition_leader_epoch, header.base_offset)?;
         if let Some(producer) = &producer {
             let (undo, completed) = inner.producers.record(producer);
             run.undo.push(undo);
@@ -368,8 +368,7 @@ impl Log {
         old.flush_indexes(disk, &dir)?;
         let old_base = old.base;
         let log_file = self.log_file(&dir, old_base)?;
-        snapshot::write(disk, &dir, base, &inner.producers)?;
-        inner.snapshots.insert(base);
+        self.snapshot_producers(inner, base)?;
         create_segment_files(disk, &dir, base)?;
         inner.segments.insert(base, Segment::new(base, now_ms));
         let mut files: Vec<PathBuf> = [FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex]
@@ -382,14 +381,32 @@ impl Log {
         Ok(())
     }
 
-    fn note_epoch(&self, inner: &mut Inner, header: &BatchHeader) -> Result<(), LogError> {
-        let epoch = header.partition_leader_epoch;
+    /// Writes the producer snapshot at the log's end, unless there is one: overwriting would put at risk what a power cut may need.
+    pub(crate) fn snapshot_producers(&self, inner: &mut Inner, end: i64) -> Result<(), LogError> {
+        if !inner.snapshots.contains(&end) {
+            snapshot::write(&*self.env.disk, &inner.dir, end, &inner.producers)?;
+            inner.snapshots.insert(end);
+        }
+        Ok(())
+    }
+
+    /// Becoming leader: notes that `epoch` starts at the log's end. Appends do so by themselves if it was not done.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn begin_epoch(&self, epoch: i32) -> Result<(), LogError> {
+        let mut inner = self.lock();
+        self.check_open(&inner)?;
+        self.note_epoch(&mut inner, epoch, self.end_offset())
+    }
+
+    fn note_epoch(&self, inner: &mut Inner, epoch: i32, start: i64) -> Result<(), LogError> {
         if epoch < 0 || inner.epochs.latest().is_some_and(|latest| latest >= epoch) {
             return Ok(());
         }
         // On disk before the first record of the epoch, so that recovery knows every epoch it can meet.
         let mut epochs = inner.epochs.clone();
-        epochs.assign(epoch, header.base_offset);
+        epochs.assign(epoch, start);
         replace_file(&*self.env.disk, &inner.dir.join(EPOCH_CHECKPOINT), epochs.encode().as_bytes())?;
         inner.epochs = epochs;
         Ok(())

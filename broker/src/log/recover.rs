@@ -59,7 +59,7 @@ struct Opening<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
     hints: OpenHints,
-    /// Epochs as checkpointed; `None` if that file is missing or damaged.
+    /// Epochs as checkpointed; `None` if that file is missing, empty or damaged.
     known: Option<Epochs>,
     epochs: Epochs,
     report: RecoveryReport,
@@ -79,7 +79,8 @@ impl Log {
         let disk = env.disk.clone();
         let known = read_file(&*disk, &dir.join(EPOCH_CHECKPOINT))?
             .and_then(|raw| String::from_utf8(raw).ok())
-            .and_then(|text| Epochs::decode(&text));
+            .and_then(|text| Epochs::decode(&text))
+            .filter(|epochs| epochs.latest().is_some());
         let report = RecoveryReport { topic: topic.to_owned(), partition, ..RecoveryReport::default() };
         let epochs = known.clone().unwrap_or_default();
         let mut opening = Opening { disk: &*disk, dir, hints, known, epochs, report, touched: BTreeSet::new() };
@@ -89,7 +90,7 @@ impl Log {
         let start = hints.start.max(first.unwrap_or(0));
         if end < start || segments.is_empty() {
             // The log start was moved past what is left of the log.
-            opening.drop_segments(segments.keys().copied().collect())?;
+            opening.drop_segments(&segments.keys().copied().collect::<Vec<_>>())?;
             create_segment_files(&*disk, dir, start)?;
             opening.touched.insert(start);
             segments = BTreeMap::from([(start, Segment::new(start, hints.now_ms))]);
@@ -162,22 +163,26 @@ impl Opening<'_> {
             false => bases.iter().rev().find(|base| **base <= self.hints.recovery_point).copied().unwrap_or(0),
         };
         for (at, &base) in bases.iter().enumerate() {
-            let cut_before = self.report.cut_bytes > 0 || base < end;
-            if cut_before {
-                self.report.cause.get_or_insert_with(|| format!("segment {base} begins before the log's end {end}"));
-                self.drop_segments(bases[at..].to_vec())?;
-                self.report.dropped_segments += bases.len() - at;
+            let (later, next) = (&bases[at + 1..], bases.get(at + 1).copied());
+            let hole = base > end && base >= doubt_from && !self.hints.config.offset_gaps;
+            if base < end || hole {
+                self.report
+                    .cause
+                    .get_or_insert_with(|| format!("segment {base} does not begin at the log's end {end}"));
+                self.drop_segments(&bases[at..])?;
                 break;
             }
-            let next = bases.get(at + 1).copied();
             let trusted = if base < doubt_from { self.trust(base, next)? } else { None };
             let (segment, segment_end) = match trusted {
                 Some(found) => found,
-                None => self.recover(base, end)?,
+                None => self.recover(base, end, later)?,
             };
             // An end below the next base is a hole at the segment's end.
             end = segment_end.max(base);
             segments.insert(base, segment);
+            if self.report.cause.is_some() {
+                break;
+            }
         }
         Ok((segments, end))
     }
@@ -259,8 +264,9 @@ impl Opening<'_> {
         Ok(Some(Index::opened(entries, (entries > 0 && read == N).then_some(last))))
     }
 
-    /// Reads a whole segment, checks every batch, cuts the file at the first bad one and writes the indexes anew.
-    fn recover(&mut self, base: i64, expected: i64) -> Result<(Segment, i64), LogError> {
+    /// Reads a whole segment, checks every batch and writes the indexes anew. At the first bad batch the `later` segments are dropped and then the file is cut: were it
+    /// the other way round, a crash in between would leave later segments that look as if they belonged to the log.
+    fn recover(&mut self, base: i64, expected: i64, later: &[i64]) -> Result<(Segment, i64), LogError> {
         let file = self.open_log(base)?;
         let size = file.size().map_err(|error| self.fail(base, &error))?;
         let mut segment = Segment::new(base, self.hints.now_ms);
@@ -287,6 +293,7 @@ impl Opening<'_> {
         self.report.scanned_bytes += segment.size;
         if let Some(why) = bad {
             self.report.cut_bytes += size - segment.size;
+            self.drop_segments(later)?;
             self.report.cause.get_or_insert(format!("segment {base} at byte {}: {why}", segment.size));
             file.set_len(segment.size).map_err(|error| self.fail(base, &error))?;
         }
@@ -305,10 +312,11 @@ impl Opening<'_> {
             return Some(format!("offset {offset}, expected {end}"));
         }
         let epoch = header.partition_leader_epoch;
-        let expected = self.known.as_ref().and_then(|known| known.at(offset)).or_else(|| self.known.as_ref()?.latest());
+        // Every epoch is written down before its first record. Offsets before the first known epoch are those that DeleteRecords left in a segment.
+        let expected = self.known.as_ref().and_then(|known| known.at(offset));
         match expected {
             Some(expected) if expected != epoch => Some(format!("leader epoch {epoch}, expected {expected}")),
-            None if self.epochs.latest().is_some_and(|latest| epoch < latest) => {
+            None if self.known.is_none() && self.epochs.latest().is_some_and(|latest| epoch < latest) => {
                 Some(format!("leader epoch {epoch} after a newer one"))
             }
             _ => None,
@@ -331,9 +339,10 @@ impl Opening<'_> {
         segment.flush_indexes(self.disk, self.dir)
     }
 
-    /// Brings the epochs to the log's ends; finds them in the log if their file is lost.
+    /// Brings the epochs to the log's ends; finds them in the log if their file is lost, or was cut for a log start that was not written down before the crash.
     fn settle_epochs(&mut self, segments: &BTreeMap<i64, Segment>, start: i64, end: i64) -> Result<(), LogError> {
-        if self.known.is_none() {
+        if self.known.as_ref().is_none_or(|known| start < end && known.at(start).is_none()) {
+            self.known = None;
             self.epochs = Epochs::default();
             self.each_batch(segments, 0, |opening, _, header| {
                 opening.note_epoch(header);
@@ -390,12 +399,15 @@ impl Opening<'_> {
         Ok(())
     }
 
-    fn drop_segments(&mut self, bases: Vec<i64>) -> Result<(), LogError> {
-        for base in bases {
+    /// Removes segments, the last one first and each for good before the next: at no time is there a hole.
+    fn drop_segments(&mut self, bases: &[i64]) -> Result<(), LogError> {
+        for base in bases.iter().rev() {
             for kind in FileKind::OF_SEGMENT {
-                self.remove(&segment_file(self.dir, base, kind))?;
+                self.remove(&segment_file(self.dir, *base, kind))?;
             }
-            self.touched.remove(&base);
+            self.disk.sync_dir(self.dir).map_err(|error| LogError::io("flush", self.dir, &error))?;
+            self.touched.remove(base);
+            self.report.dropped_segments += 1;
         }
         Ok(())
     }

@@ -91,6 +91,7 @@ impl Log {
         let dir = inner.dir.clone();
         let due = now_ms.saturating_add(inner.config.file_delete_delay_ms);
         let next = inner.segments.range(base + 1..).next().map_or(self.end_offset(), |(next, _)| *next);
+        self.keep_producers(inner, next)?;
         // Readers first see that the offsets are gone, then the files go.
         self.start.fetch_max(next, Ordering::AcqRel);
         for kind in FileKind::OF_SEGMENT {
@@ -106,7 +107,23 @@ impl Log {
         }
         inner.segments.remove(&base);
         self.env.handles.forget(self.id, |at| at == base);
-        Ok(())
+        // Gone for good before the next one goes: a power cut must not bring back an older segment without the newer one.
+        self.env.disk.sync_dir(&dir).map_err(|error| LogError::io("flush", &dir, &error))
+    }
+
+    /// A snapshot at or after `next` is all that will be known of the producers of the records before: it must be on disk before those go. There is none if
+    /// a crash spoiled the one taken at the roll.
+    fn keep_producers(&self, inner: &mut Inner, next: i64) -> Result<(), LogError> {
+        self.env.flusher.barrier()?;
+        if inner.snapshots.last().is_some_and(|newest| *newest >= next) {
+            return Ok(());
+        }
+        let end = self.end_offset();
+        self.snapshot_producers(inner, end)?;
+        let path = segment_file(&inner.dir, end, FileKind::Snapshot);
+        let flushed = self.env.disk.open(&path, false).and_then(|file| file.sync());
+        flushed.map_err(|error| LogError::io("flush", &path, &error))?;
+        self.env.disk.sync_dir(&inner.dir).map_err(|error| LogError::io("flush", &inner.dir, &error))
     }
 
     /// Moves the log's start, for DeleteRecords: records before `offset` are no longer readable. Segments wholly before it go with the next
@@ -167,10 +184,11 @@ impl Log {
     fn cut(&self, inner: &mut Inner, offset: i64, now_ms: i64) -> Result<(), LogError> {
         let (disk, dir) = (&*self.env.disk, inner.dir.clone());
         let later: Vec<i64> = inner.segments.range(offset..).map(|(base, _)| *base).collect();
-        for base in later {
-            // The first segment stays, emptied; a log has at least one.
+        for base in later.into_iter().rev() {
+            // The first segment stays, emptied; a log has at least one. The last one goes first, for good: at no time is there a hole.
             if inner.segments.len() > 1 {
                 FileKind::OF_SEGMENT.iter().try_for_each(|kind| self.remove_file(&segment_file(&dir, base, *kind)))?;
+                disk.sync_dir(&dir).map_err(|error| LogError::io("flush", &dir, &error))?;
                 inner.segments.remove(&base);
                 self.env.handles.forget(self.id, |at| at == base);
             }
@@ -233,8 +251,7 @@ impl Log {
         active.note_time();
         active.flush_indexes(disk, &dir)?;
         let base = active.base;
-        snapshot::write(disk, &dir, end, &inner.producers)?;
-        inner.snapshots.insert(end);
+        self.snapshot_producers(&mut inner, end)?;
         let bases: Vec<i64> = inner.segments.keys().copied().collect();
         self.drop_snapshots(&mut inner, |at| at != end && bases.binary_search(&at).is_err())?;
         let mut files: Vec<PathBuf> = FileKind::OF_SEGMENT.iter().map(|kind| segment_file(&dir, base, *kind)).collect();

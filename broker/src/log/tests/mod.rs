@@ -1,6 +1,10 @@
 //! Tests of the log as a whole.
 
 mod basics;
+mod crash;
+mod damage;
+mod faults;
+mod mem_disk;
 
 use std::path::Path;
 use std::sync::Arc;

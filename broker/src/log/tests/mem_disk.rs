@@ -1,0 +1,322 @@
+//! A disk in memory that can lose power at any operation, fill up, and fail.
+//!
+//! After a power cut, whatever was not flushed may be there or not, sector by sector and name by name, in any order: harsher than real disks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::log::{DirEntry, DirLock, Disk, DiskFile, Stat};
+
+const SECTOR: usize = 512;
+
+#[derive(Debug, Default)]
+struct Inode {
+    now: Vec<u8>,
+    flushed: Vec<u8>,
+}
+
+type Names = BTreeMap<PathBuf, Arc<Mutex<Inode>>>;
+
+#[derive(Debug, Default)]
+struct World {
+    dirs: BTreeSet<PathBuf>,
+    names: Names,
+    flushed_names: Names,
+    /// Changing operations so far.
+    ops: u64,
+    /// Cut the power before this operation, with this seed for what is lost.
+    cut: Option<(u64, u64)>,
+    image: Option<Box<World>>,
+    faults: Faults,
+}
+
+/// What to do wrong; counters count down to the failing call.
+#[derive(Debug, Default, Clone)]
+pub struct Faults {
+    /// Bytes that can still be written.
+    pub space: Option<usize>,
+    /// The n-th write from now on fails like this, after half of its bytes.
+    pub write: Option<(u32, io::ErrorKind)>,
+    /// The n-th flush of a file fails.
+    pub sync: Option<u32>,
+    /// Every write stops after so many bytes.
+    pub short: Option<usize>,
+    /// The n-th shrinking of a file fails.
+    pub shrink: Option<u32>,
+}
+
+fn due(counter: &mut Option<u32>) -> bool {
+    match counter {
+        Some(0) => {
+            *counter = None;
+            true
+        }
+        Some(n) => {
+            *n -= 1;
+            false
+        }
+        None => false,
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct MemDisk(Arc<Mutex<World>>);
+
+impl MemDisk {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap()
+    }
+
+    /// Counts a changing operation; takes the image if the power is to be cut before it.
+    fn step(&self) -> MutexGuard<'_, World> {
+        let mut world = self.world();
+        world.ops += 1;
+        if let Some((at, seed)) = world.cut
+            && world.ops >= at
+        {
+            world.cut = None;
+            world.image = Some(Box::new(world.after_power_cut(seed)));
+        }
+        world
+    }
+
+    pub fn ops(&self) -> u64 {
+        self.world().ops
+    }
+
+    /// Cut the power `ops` operations from now.
+    pub fn cut_power_in(&self, ops: u64, seed: u64) {
+        let mut world = self.world();
+        world.cut = Some((world.ops + ops, seed));
+    }
+
+    /// The power is gone: nothing that comes now counts.
+    pub fn is_off(&self) -> bool {
+        self.world().image.is_some()
+    }
+
+    /// The disk as it is found after the power cut (which comes now if it has not come yet).
+    pub fn rebooted(&self, seed: u64) -> Self {
+        let mut world = self.world();
+        let image = world.image.take().map_or_else(|| world.after_power_cut(seed), |image| *image);
+        Self(Arc::new(Mutex::new(image)))
+    }
+
+    /// An exact copy, as after a killed process: nothing is lost.
+    pub fn copied(&self) -> Self {
+        let world = self.world();
+        let names = world.names.iter().map(|(path, inode)| {
+            let now = inode.lock().unwrap().now.clone();
+            (path.clone(), Arc::new(Mutex::new(Inode { flushed: now.clone(), now })))
+        });
+        let names: Names = names.collect();
+        let copy = World { dirs: world.dirs.clone(), flushed_names: names.clone(), names, ..World::default() };
+        Self(Arc::new(Mutex::new(copy)))
+    }
+
+    pub fn set_faults(&self, faults: Faults) {
+        self.world().faults = faults;
+    }
+
+    pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
+        self.world().names.get(path).map(|inode| inode.lock().unwrap().now.clone())
+    }
+
+    pub fn put(&self, path: &Path, content: &[u8]) {
+        let inode = Arc::new(Mutex::new(Inode { now: content.to_owned(), flushed: content.to_owned() }));
+        let mut world = self.world();
+        world.names.insert(path.to_owned(), inode.clone());
+        world.flushed_names.insert(path.to_owned(), inode);
+    }
+
+    pub fn files(&self, dir: &Path) -> Vec<PathBuf> {
+        self.world().names.keys().filter(|path| path.parent() == Some(dir)).cloned().collect()
+    }
+}
+
+impl World {
+    fn after_power_cut(&self, seed: u64) -> World {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut names = Names::new();
+        let all: BTreeSet<&PathBuf> = self.names.keys().chain(self.flushed_names.keys()).collect();
+        for path in all {
+            let either = [self.names.get(path), self.flushed_names.get(path)];
+            if let Some(inode) = either[rng.usize(..2)] {
+                let content = torn(&inode.lock().unwrap(), &mut rng);
+                names.insert(path.clone(), Arc::new(Mutex::new(Inode { now: content.clone(), flushed: content })));
+            }
+        }
+        World { dirs: self.dirs.clone(), flushed_names: names.clone(), names, ..World::default() }
+    }
+}
+
+/// Flushed content, with any mixture of the sectors written since.
+fn torn(inode: &Inode, rng: &mut fastrand::Rng) -> Vec<u8> {
+    let (old, new) = (&inode.flushed, &inode.now);
+    let lengths = [old.len(), new.len(), rng.usize(old.len().min(new.len())..=old.len().max(new.len()))];
+    let mut content = vec![0; lengths[rng.usize(..3)]];
+    for (at, sector) in content.chunks_mut(SECTOR).enumerate() {
+        let source = if rng.bool() { new } else { old };
+        let from = source.get(at * SECTOR..).unwrap_or_default();
+        let len = from.len().min(sector.len());
+        sector[..len].copy_from_slice(&from[..len]);
+    }
+    content
+}
+
+#[derive(Debug)]
+struct MemFile {
+    disk: MemDisk,
+    inode: Arc<Mutex<Inode>>,
+}
+
+impl DiskFile for MemFile {
+    fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        let inode = self.inode.lock().unwrap();
+        let from = inode.now.get(pos as usize..).unwrap_or_default();
+        let len = from.len().min(buf.len());
+        buf[..len].copy_from_slice(&from[..len]);
+        Ok(len)
+    }
+
+    fn write_at(&self, bufs: &[IoSlice<'_>], pos: u64) -> io::Result<usize> {
+        let mut world = self.disk.step();
+        let mut bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+        let mut inode = self.inode.lock().unwrap();
+        let faults = &mut world.faults;
+        let mut failure = None;
+        if let Some((n, kind)) = &mut faults.write {
+            let mut left = Some(*n);
+            if due(&mut left) {
+                failure = Some(*kind);
+                faults.write = None;
+                bytes.truncate(bytes.len() / 2);
+            } else {
+                *n -= 1;
+            }
+        }
+        bytes.truncate(faults.short.unwrap_or(usize::MAX).max(1));
+        if let Some(space) = &mut faults.space {
+            if *space == 0 && !bytes.is_empty() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            bytes.truncate(*space);
+            *space -= bytes.len();
+        }
+        let end = pos as usize + bytes.len();
+        if inode.now.len() < end {
+            inode.now.resize(end, 0);
+        }
+        inode.now[pos as usize..end].copy_from_slice(&bytes);
+        failure.map_or(Ok(bytes.len()), |kind| Err(kind.into()))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut world = self.disk.step();
+        let mut inode = self.inode.lock().unwrap();
+        if (len as usize) < inode.now.len() && due(&mut world.faults.shrink) {
+            return Err(io::Error::other("injected: cannot shrink"));
+        }
+        inode.now.resize(len as usize, 0);
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.inode.lock().unwrap().now.len() as u64)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut world = self.disk.step();
+        if due(&mut world.faults.sync) {
+            return Err(io::Error::other("injected: flush failed"));
+        }
+        let mut inode = self.inode.lock().unwrap();
+        inode.flushed = inode.now.clone();
+        Ok(())
+    }
+}
+
+impl Disk for MemDisk {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        let found = self.world().names.get(path).cloned();
+        let inode = match found {
+            Some(inode) => inode,
+            None if create => {
+                let mut world = self.step();
+                let parent = path.parent().unwrap_or(Path::new("/")).to_owned();
+                if !world.dirs.contains(&parent) {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                world.names.entry(path.to_owned()).or_default().clone()
+            }
+            None => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(Arc::new(MemFile { disk: self.clone(), inode }))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.step();
+        world.dirs.extend(path.ancestors().map(Path::to_owned));
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.step();
+        if world.dirs.contains(from) {
+            // Directories move at once and for good; what matters here is their files.
+            let moved = |path: &Path| path.strip_prefix(from).map_or(path.to_owned(), |rest| to.join(rest));
+            world.dirs = world.dirs.iter().map(|path| moved(path)).collect();
+            world.names =
+                std::mem::take(&mut world.names).into_iter().map(|(path, inode)| (moved(&path), inode)).collect();
+            world.flushed_names = std::mem::take(&mut world.flushed_names)
+                .into_iter()
+                .map(|(path, inode)| (moved(&path), inode))
+                .collect();
+            return Ok(());
+        }
+        let inode = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        world.names.insert(to.to_owned(), inode);
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.step().names.remove(path).map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.step();
+        world.dirs.retain(|dir| !dir.starts_with(path));
+        world.names.retain(|name, _| !name.starts_with(path));
+        world.flushed_names.retain(|name, _| !name.starts_with(path));
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let world = self.world();
+        let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let inside = |entry: &&PathBuf| entry.parent() == Some(path);
+        let dirs = world.dirs.iter().filter(inside).map(|path| DirEntry { name: name(path), is_dir: true });
+        let files = world.names.keys().filter(inside).map(|path| DirEntry { name: name(path), is_dir: false });
+        Ok(dirs.chain(files).collect())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.step();
+        world.flushed_names.retain(|name, _| name.parent() != Some(path));
+        let here: Vec<_> = world.names.iter().filter(|(name, _)| name.parent() == Some(path)).collect();
+        let here: Vec<_> = here.into_iter().map(|(name, inode)| (name.clone(), inode.clone())).collect();
+        world.flushed_names.extend(here);
+        Ok(())
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
+        let found = self.world().names.get(path).cloned();
+        Ok(found.map(|inode| Stat { len: inode.lock().unwrap().now.len() as u64, modified_ms: 0 }))
+    }
+
+    fn lock_dir(&self, _dir: &Path) -> io::Result<Option<DirLock>> {
+        Ok(Some(DirLock::none()))
+    }
+}
