@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{BrokerConfig, Listener};
 use crate::coordinator::Coordinator;
 use crate::error::BrokerError;
-use crate::log::{FlushPolicy, LogConfig, LogManager, ManagerConfig, RealDisk};
+use crate::log::{FlushPolicy, LogConfig, LogError, LogManager, ManagerConfig, RealDisk};
 use crate::meta::file_log::FileLog;
 use crate::meta::{Meta, MetaImage, MetaRecord};
 use crate::net;
@@ -153,35 +153,40 @@ fn open(mut config: BrokerConfig, advertised: Vec<Listener>) -> Result<Node, Bro
     if !report.clean {
         tracing::info!(partitions = report.partitions.len(), "logs recovered after an unclean stop");
     }
-    let first = config.log_dirs.first().expect("a configuration without log.dirs is refused");
-    let (mut file, mut image) = FileLog::open(first)?;
-    let known = image.version > 0;
+    // Where it was, whatever the order of log.dirs is now.
+    let home = config.log_dirs.iter().find(|dir| FileLog::exists(dir)).or(config.log_dirs.first());
+    let (mut file, mut image) = FileLog::open(home.expect("a configuration without log.dirs is refused"))?;
     let started = MetaRecord::BrokerStarted { node: config.node_id };
     crate::meta::MetadataLog::propose(&mut file, &image, std::slice::from_ref(&started))?;
     image.apply(&started);
-    settle_strays(&logs, &image, known);
+    settle_strays(&logs, &image);
     let partitions = Arc::new(Partitions::default());
     let coordinator = Arc::new(Coordinator::new(&config, Arc::clone(&partitions)));
     let topics: Vec<_> = image.topics().cloned().collect();
     let node = Node::new(config, Meta::new(image, Box::new(file)), logs, partitions, coordinator, advertised);
     for topic in topics {
-        node.open_partitions(&topic)?;
+        match node.open_partitions(&topic) {
+            Err(LogError::Exists(partition)) => {
+                tracing::error!(partition, "its directory belongs to another topic id: not served");
+            }
+            outcome => outcome?,
+        }
     }
     let restored = node.coordinator.replay();
     restored.map_err(|why| BrokerError::Restore { what: "committed offsets".into(), why })?;
     Ok(node)
 }
 
-/// Partitions on disk that metadata does not have: the rest of a deletion that a crash cut short, unless this metadata
-/// is new here, in which case the data is somebody's and stays untouched.
-fn settle_strays(logs: &LogManager, image: &MetaImage, known: bool) {
+/// Partitions on disk that metadata does not have: the rest of a deletion that a crash cut short is removed, anything
+/// else is somebody's data and stays untouched.
+fn settle_strays(logs: &LogManager, image: &MetaImage) {
     for log in logs.logs() {
         let (topic, partition) = (log.topic().to_owned(), log.partition());
         let meta = image.topic(&topic).filter(|t| t.id == log.topic_id() && (partition as usize) < t.partitions.len());
         if meta.is_some() {
             continue;
         }
-        if !known {
+        if !image.was_deleted(log.topic_id()) {
             tracing::warn!(topic, partition, "a partition that this node's metadata does not know is left alone");
             continue;
         }

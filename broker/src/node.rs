@@ -10,7 +10,7 @@ use crate::config::effective::{Levels, Settings};
 use crate::config::{BrokerConfig, Listener};
 use crate::coordinator::{Coordinator, OFFSETS_TOPIC};
 use crate::ids::random_uuid;
-use crate::log::LogManager;
+use crate::log::{LogError, LogManager};
 use crate::meta::controller::{self, Defaults, NewTopic, Refusal, refuse};
 use crate::meta::{Meta, MetaError, MetaRecord, TopicMeta};
 use crate::partitions::{Partition, Partitions, TopicSettings};
@@ -188,12 +188,15 @@ impl Node {
     }
 
     /// Opens or makes every partition of a topic that is not served yet. Blocking.
-    pub fn open_partitions(&self, topic: &TopicMeta) -> Result<(), crate::log::LogError> {
+    pub fn open_partitions(&self, topic: &TopicMeta) -> Result<(), LogError> {
         let settings = Arc::new(self.topic_settings(&topic.configs));
         let have = self.partitions.count(&topic.name).unwrap_or(0);
         for (index, meta) in topic.partitions.iter().enumerate().skip(have) {
             let number = index as i32;
             let log = match self.logs.get(&topic.name, number) {
+                Some(log) if log.topic_id() != topic.id => {
+                    return Err(LogError::Exists(format!("{}-{number}", topic.name)));
+                }
                 Some(log) => log,
                 None => {
                     let now = crate::clock::wall_ms();

@@ -248,3 +248,31 @@ async fn produce_versions_that_are_only_shown_answer_unsupported() {
     assert_eq!(causeway_wire::messages::produce::ProduceRequest::KEY as i16, 0);
     broker.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_metadata_does_not_know_is_never_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path(), &[]).await;
+    let mut raw = Raw::connect(&broker).await;
+    raw.create("t", 1, &[]).await;
+    raw.create("gone", 1, &[("file.delete.delay.ms", "0")]).await;
+    raw.produce("t", batch(&["precious"])).await;
+    let delete = causeway_wire::messages::delete_topics::DeleteTopicsRequest {
+        topic_names: vec!["gone".into()],
+        ..Default::default()
+    };
+    raw.call(5, &delete).await;
+    assert!(!dir.path().join("gone-0").exists());
+    broker.shutdown().await;
+    // As if the directory had come from elsewhere.
+    std::fs::remove_dir_all(dir.path().join("causeway-meta")).unwrap();
+    let segment = dir.path().join("t-0").join("00000000000000000000.log");
+    let before = std::fs::read(&segment).unwrap();
+    for _ in 0..2 {
+        let broker = start(dir.path(), &[]).await;
+        let mut raw = Raw::connect(&broker).await;
+        assert_ne!(raw.create("t", 1, &[]).await, 0, "the name is taken by data of another topic id");
+        broker.shutdown().await;
+        assert_eq!(std::fs::read(&segment).unwrap(), before);
+    }
+}

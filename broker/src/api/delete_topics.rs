@@ -41,7 +41,7 @@ pub async fn handle(context: &Context, request: DeleteTopicsRequest) -> DeleteTo
                 out.push(result(name, id, unknown));
                 continue;
             };
-            let record = MetaRecord::TopicGone { name: topic.name.clone() };
+            let record = MetaRecord::TopicGone { name: topic.name.clone(), id: topic.id.to_string() };
             if records.contains(&record) {
                 out.push(result(name, id, ErrorCode::INVALID_REQUEST));
                 continue;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use causeway_wire::messages::fetch::{
     AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
     PartitionData,
@@ -18,9 +19,10 @@ use causeway_wire::messages::fetch::{
 use causeway_wire::{ErrorCode, Uuid};
 use tokio::time::Instant;
 
-use super::Context;
+use super::{Context, decode, encode_sized};
 use crate::errors::log_code;
 use crate::leader::check_leader_epoch;
+use crate::net::connection::Answer;
 use crate::partitions::Partition;
 
 /// Versions served.
@@ -36,7 +38,19 @@ struct Asked {
     found: Result<Arc<Partition>, ErrorCode>,
 }
 
-/// Answers the request.
+/// Room in an answer for each partition besides its records.
+const PARTITION_BYTES: usize = 80;
+
+/// Reads, waits and encodes into a buffer that is large enough from the start.
+pub async fn answer(context: Context, mut body: Bytes) -> Answer {
+    let request: FetchRequest = decode(&context.header, &mut body)?;
+    let response = handle(&context, request).await;
+    let partitions = response.responses.iter().flat_map(|t| &t.partitions);
+    let bytes = partitions.map(|p| PARTITION_BYTES + p.records.as_ref().map_or(0, Bytes::len)).sum::<usize>();
+    encode_sized(&context.header, context.version(), &response, bytes + PARTITION_BYTES).map(Some)
+}
+
+/// Reads and waits.
 pub async fn handle(context: &Context, request: FetchRequest) -> FetchResponse {
     // A client that keeps a session we never gave was talking to another incarnation of this address.
     if request.session_id != 0 && request.session_epoch > 0 {
@@ -106,7 +120,7 @@ fn read_all(
             }
         };
         settled |= data.error_code != 0;
-        bytes += data.records.as_ref().map_or(0, bytes::Bytes::len);
+        bytes += data.records.as_ref().map_or(0, Bytes::len);
         out.push(data);
     }
     (out, bytes, settled)
@@ -132,7 +146,7 @@ fn read_one(
         last_stable_offset,
         log_start_offset: log.start_offset(),
         aborted_transactions: None,
-        records: Some(bytes::Bytes::new()),
+        records: Some(Bytes::new()),
         ..Default::default()
     };
     if request.fetch_offset < log.start_offset() || request.fetch_offset > log.end_offset() {
@@ -159,7 +173,7 @@ fn error(partition_index: i32, code: ErrorCode) -> PartitionData {
         error_code: code.0,
         high_watermark: -1,
         aborted_transactions: None,
-        records: Some(bytes::Bytes::new()),
+        records: Some(Bytes::new()),
         ..Default::default()
     }
 }

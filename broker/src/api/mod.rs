@@ -129,6 +129,9 @@ pub async fn handle(context: Context, body: Bytes) -> Answer {
         }
         return Err(not_enabled(header));
     }
+    if key == ApiKey::Fetch {
+        return fetch::answer(context, body).await;
+    }
     if DROPPABLE.contains(&key) {
         return route(key, context, body).await;
     }
@@ -144,7 +147,6 @@ const DROPPABLE: &[ApiKey] = &[
     ApiKey::DescribeConfigs,
     ApiKey::DescribeGroups,
     ApiKey::DescribeLogDirs,
-    ApiKey::Fetch,
     ApiKey::FindCoordinator,
     ApiKey::Heartbeat,
     ApiKey::ListGroups,
@@ -174,7 +176,17 @@ pub fn decode<R: Request>(header: &RequestHeader, body: &mut Bytes) -> Result<R,
 
 /// Encodes a whole answer frame.
 pub fn encode<M: Message>(header: &RequestHeader, version: i16, response: &M) -> Result<Bytes, Fault> {
-    let mut buf = BytesMut::new();
+    encode_sized(header, version, response, 0)
+}
+
+/// Encodes a whole answer frame of about so many bytes.
+pub fn encode_sized<M: Message>(
+    header: &RequestHeader,
+    version: i16,
+    response: &M,
+    bytes: usize,
+) -> Result<Bytes, Fault> {
+    let mut buf = BytesMut::with_capacity(bytes);
     let key = ApiKey::try_from(header.api_key).map_err(|_| not_enabled(header))?;
     let header_version = key.response_header_version(version);
     frame::put_response(&mut buf, header_version, version, header.correlation_id, response)

@@ -25,6 +25,11 @@ pub struct FileLog {
 }
 
 impl FileLog {
+    /// Whether a data directory holds a metadata log.
+    pub fn exists(log_dir: &Path) -> bool {
+        log_dir.join(FOLDER).is_dir()
+    }
+
     /// Opens or creates the log under a data directory and reads what it holds.
     pub fn open(log_dir: &Path) -> Result<(Self, MetaImage), MetaError> {
         let folder = log_dir.join(FOLDER);

@@ -1,6 +1,6 @@
 //! The metadata as it stands: a pure function of the records applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use causeway_wire::Uuid;
@@ -62,7 +62,12 @@ pub struct MetaImage {
     pub next_producer_id: i64,
     /// Counts applied records.
     pub version: u64,
+    /// Ids of deleted topics, the latest last: leftovers of theirs on disk may be removed.
+    gone: VecDeque<Uuid>,
 }
+
+/// Deleted topics remembered: a crash leaves directories only of deletions that were under way.
+const GONE_MAX: usize = 10_000;
 
 impl MetaImage {
     /// A topic by name.
@@ -78,6 +83,11 @@ impl MetaImage {
     /// All topics by name.
     pub fn topics(&self) -> impl Iterator<Item = &Arc<TopicMeta>> {
         self.topics.values()
+    }
+
+    /// Whether a topic of that id was deleted here.
+    pub fn was_deleted(&self, id: Uuid) -> bool {
+        self.gone.contains(&id)
     }
 
     /// Dynamic settings of one node.
@@ -97,10 +107,16 @@ impl MetaImage {
                 self.names.insert(id.0, name.clone());
                 self.topics.insert(name.clone(), Arc::new(topic));
             }
-            MetaRecord::TopicGone { name } => {
-                if let Some(topic) = self.topics.remove(name) {
-                    self.names.remove(&topic.id.0);
+            MetaRecord::TopicGone { name, id } => {
+                let id = id.parse().unwrap_or(Uuid::ZERO);
+                if self.topics.get(name).is_some_and(|t| t.id == id) {
+                    self.topics.remove(name);
+                    self.names.remove(&id.0);
                 }
+                if self.gone.len() >= GONE_MAX {
+                    self.gone.pop_front();
+                }
+                self.gone.push_back(id);
             }
             MetaRecord::Partitions { name, added } => self.change(name, |topic| {
                 let added = added.iter().map(|r| PartitionMeta { replicas: r.clone(), leader_epoch: 0 });
@@ -135,7 +151,8 @@ impl MetaImage {
 
     /// Records that, applied to nothing, give this image.
     pub fn snapshot(&self) -> Vec<MetaRecord> {
-        let mut out = Vec::new();
+        let gone = self.gone.iter().map(|id| MetaRecord::TopicGone { name: String::new(), id: id.to_string() });
+        let mut out: Vec<MetaRecord> = gone.collect();
         for topic in self.topics.values() {
             out.push(MetaRecord::Topic {
                 name: topic.name.clone(),
@@ -190,7 +207,7 @@ mod tests {
         let records = [
             topic("a", 1),
             topic("b", 2),
-            MetaRecord::TopicGone { name: "b".into() },
+            MetaRecord::TopicGone { name: "b".into(), id: Uuid([2; 16]).to_string() },
             MetaRecord::Partitions { name: "a".into(), added: vec![vec![1]] },
             MetaRecord::BrokerStarted { node: 1 },
             MetaRecord::TopicConfig { name: "a".into(), key: "retention.ms".into(), value: None },
@@ -209,6 +226,7 @@ mod tests {
         assert_eq!(copy.topics, image.topics);
         assert_eq!(copy.broker_configs, image.broker_configs);
         assert_eq!(copy.next_producer_id, 1000);
+        assert!(copy.was_deleted(Uuid([2; 16])) && !copy.was_deleted(Uuid([1; 16])));
         assert_eq!(copy.topic_by_id(Uuid([1; 16])).unwrap().name, "a");
     }
 }

@@ -23,6 +23,8 @@ pub enum MetaRecord {
     TopicGone {
         /// Name.
         name: String,
+        /// Topic id: its directories may be removed, also after a crash; nobody else's.
+        id: String,
     },
     /// More partitions.
     Partitions {
