@@ -14,7 +14,6 @@ use super::history::{Event, Line, Outcome, Write, writes};
 use super::logs;
 use super::positions;
 use super::stage::{GROUP, LOOK_INTERVAL, Stage, Topology};
-use super::workload::Producer;
 
 /// How long the first region may take to acknowledge the records asked for.
 const LOAD_MAX: Duration = Duration::from_secs(120);
@@ -91,12 +90,11 @@ pub async fn run(mut stage: Stage, records: u64, say: &(dyn Fn(String) + Sync)) 
     let at_west = stage.west.ready().await?;
     let after = (records / AFTER_SHARE).clamp(*AFTER_RECORDS.start(), *AFTER_RECORDS.end());
     load_elsewhere(&stage, after).await;
-    let elsewhere: u64 = stage.producers.iter().map(Producer::acked_here).sum();
+    let elsewhere = acked_at_west(&stage);
     say(format!("{:>6.1} s  {elsewhere} more records acknowledged at west", cut.at.elapsed().as_secs_f64()));
     stage.finish_producers().await?;
     catch_up(&stage, &at_west).await?;
-    let state = stage.reading();
-    let rto = state.first_new.map(|at| at.saturating_duration_since(cut.at));
+    let rto = first_new(&stage).map(|at| at.saturating_duration_since(cut.at));
     let evidence = gather(stage, &at_west, say).await?;
     say("judging logs and histories".to_owned());
     Ok(verdict(&evidence, &cut, rto, failover))
@@ -160,12 +158,22 @@ async fn fail_over(
     Ok(output.json())
 }
 
+/// Records of the producers that came over from the first region.
+fn acked_at_west(stage: &Stage) -> u64 {
+    stage.producers.iter().map(|producer| producer.acked_at(&stage.west.site.alias)).sum()
+}
+
+/// When the group read something new and correct at the other region.
+fn first_new(stage: &Stage) -> Option<Instant> {
+    let state = stage.reading();
+    state.first_new.filter(|_| state.cluster == stage.west.site.alias)
+}
+
 /// Lets the producers that came over from the first region write on, and the group read something new.
 async fn load_elsewhere(stage: &Stage, records: u64) {
     let deadline = Instant::now() + AFTER_MAX;
     while Instant::now() < deadline {
-        let here: u64 = stage.producers.iter().map(Producer::acked_here).sum();
-        if here >= records && stage.reading().first_new.is_some() {
+        if acked_at_west(stage) >= records && first_new(stage).is_some() {
             return;
         }
         tokio::time::sleep(LOOK_INTERVAL).await;

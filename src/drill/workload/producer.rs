@@ -1,5 +1,6 @@
 //! A producer: one topic, one codec, acks=all and idempotent; every delivery report goes into its history.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -65,7 +66,7 @@ pub struct Producer {
 struct Shared {
     history: Mutex<History>,
     acked: AtomicU64,
-    acked_here: AtomicU64,
+    acked_at: Mutex<HashMap<String, u64>>,
     failures: Mutex<Vec<String>>,
     rate: AtomicU32,
     broken_history: AtomicBool,
@@ -93,7 +94,10 @@ impl Shared {
     }
 }
 
-struct Context(Arc<Shared>);
+struct Context {
+    shared: Arc<Shared>,
+    cluster: String,
+}
 
 impl rdkafka::ClientContext for Context {
     // What matters arrives as a delivery report; a broker that is away is what a drill is about.
@@ -108,17 +112,17 @@ impl ProducerContext for Context {
         let uid = *uid;
         match result {
             Ok(message) => {
-                self.0.append(Event::Ok { uid, offset: message.offset() });
-                self.0.acked.fetch_add(1, Relaxed);
-                self.0.acked_here.fetch_add(1, Relaxed);
+                self.shared.append(Event::Ok { uid, offset: message.offset() });
+                self.shared.acked.fetch_add(1, Relaxed);
+                *Shared::lock(&self.shared.acked_at).entry(self.cluster.clone()).or_default() += 1;
             }
             Err((error, _)) => {
                 let why = error.to_string();
                 if is_refusal(error) {
-                    self.0.note(format!("{uid}: {why}"));
-                    self.0.append(Event::Fail { uid, why });
+                    self.shared.note(format!("{uid}: {why}"));
+                    self.shared.append(Event::Fail { uid, why });
                 } else {
-                    self.0.append(Event::Info { uid, why });
+                    self.shared.append(Event::Info { uid, why });
                 }
             }
         }
@@ -151,7 +155,7 @@ impl Producer {
         let shared = Arc::new(Shared {
             history: Mutex::new(history),
             acked: AtomicU64::new(0),
-            acked_here: AtomicU64::new(0),
+            acked_at: Mutex::default(),
             failures: Mutex::default(),
             rate: AtomicU32::new(plan.rate),
             broken_history: AtomicBool::new(false),
@@ -174,9 +178,9 @@ impl Producer {
         self.shared.acked.load(Relaxed)
     }
 
-    /// Records acknowledged since the last switch.
-    pub fn acked_here(&self) -> u64 {
-        self.shared.acked_here.load(Relaxed)
+    /// Records acknowledged so far by one cluster.
+    pub fn acked_at(&self, alias: &str) -> u64 {
+        Shared::lock(&self.shared.acked_at).get(alias).copied().unwrap_or(0)
     }
 
     /// The first definite refusals, in words.
@@ -230,10 +234,7 @@ impl Worker {
             self.flush_history()?;
             match order {
                 Some(Order::Stop) => return Ok(()),
-                Some(Order::Switch(site)) => {
-                    self.site = site;
-                    self.shared.acked_here.store(0, Relaxed);
-                }
+                Some(Order::Switch(site)) => self.site = site,
                 None => {} // the client library gave this producer up for good: begin anew at the same cluster
             }
         }
@@ -247,7 +248,7 @@ impl Worker {
             .set("linger.ms", "5")
             .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
             .set("queue.buffering.max.messages", QUEUE_RECORDS_MAX)
-            .create_with_context(Context(self.shared.clone()))
+            .create_with_context(Context { shared: self.shared.clone(), cluster: self.site.alias.clone() })
             .map_err(|source| WorkloadError::Kafka { client: self.name.clone(), source })
     }
 
