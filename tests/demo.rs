@@ -1,5 +1,7 @@
 //! `causeway demo` as a newcomer runs it: the verdict, the exit code, and that nothing is left behind.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,7 @@
 //! The drill's clients and its judge against a real broker process that is killed under load.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,7 @@
 //! `causeway demo`: two clusters, a flow, a producer and a group on this machine; on demand the loss of one region.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -84,13 +85,18 @@ pub fn run(args: &DemoArgs, out: &Out) -> anyhow::Result<Exit> {
     let topics = vec![TopicPlan { name: TOPIC.to_owned(), partitions: PARTITIONS, mix }];
     let (groups, seed) = (vec![GROUP.to_owned()], fastrand::u64(..));
     let plan = StagePlan { program, dir: dir.clone(), topology, topics, rate, groups, seed, daemon_env: vec![] };
+    let seen = Mutex::new(Steady { topology: topology.name(), ..Steady::default() });
     let exit = super::runtime()?.block_on(async {
         tokio::select! {
-            exit = play(args, plan, out) => exit,
+            exit = play(args, plan, &seen, out) => exit,
             signal = stop_signal() => {
                 signal?;
                 out.hint("stopped");
-                Ok(if args.scenario.is_some() { Exit::Error } else { Exit::Fine })
+                if args.scenario.is_some() {
+                    return Ok(Exit::Error);
+                }
+                let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                out.show(&*seen, Steady::lines).map(|()| Exit::Fine)
             }
         }
     })?;
@@ -102,7 +108,25 @@ pub fn run(args: &DemoArgs, out: &Out) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-async fn play(args: &DemoArgs, plan: StagePlan, out: &Out) -> anyhow::Result<Exit> {
+/// What a demo without scenario has seen so far.
+#[derive(Debug, Clone, Default, Serialize)]
+struct Steady {
+    topology: &'static str,
+    records_acked: u64,
+    records_at_target: i64,
+    group_read: u64,
+}
+
+impl Steady {
+    fn lines(&self) -> Vec<String> {
+        let Self { records_acked, records_at_target, group_read, .. } = self;
+        vec![format!(
+            "  east acknowledged {records_acked:>9}   west holds {records_at_target:>9}   {GROUP} read {group_read:>9}"
+        )]
+    }
+}
+
+async fn play(args: &DemoArgs, plan: StagePlan, seen: &Mutex<Steady>, out: &Out) -> anyhow::Result<Exit> {
     let say = |line: String| out.hint(&format!("  {line}"));
     let config = plan.dir.join("causeway.toml");
     let Some(ScenarioArg::RegionLoss) = args.scenario else {
@@ -110,7 +134,7 @@ async fn play(args: &DemoArgs, plan: StagePlan, out: &Out) -> anyhow::Result<Exi
         let stage = Stage::start(plan, &say).await?;
         say(format!("producing {rate} records/s to `{TOPIC}`, group `{GROUP}` reading"));
         say(format!("next: causeway status -c {} --admin {}", config.display(), stage.daemon.admin));
-        return watch(stage, out).await;
+        return watch(stage, seen, out).await;
     };
     let scenario = async { region_loss::run(Stage::start(plan, &say).await?, args.records, &say).await };
     let outcome = tokio::time::timeout(SCENARIO_MAX, scenario).await;
@@ -137,16 +161,20 @@ struct Failed {
 }
 
 /// Status lines until somebody stops us.
-async fn watch(mut stage: Stage, out: &Out) -> anyhow::Result<Exit> {
+async fn watch(mut stage: Stage, seen: &Mutex<Steady>, out: &Out) -> anyhow::Result<Exit> {
     let at_west = stage.west.ready().await?;
     loop {
         for process in [&mut stage.east.process, &mut stage.west.process, &mut stage.daemon.process] {
             process.check()?;
         }
-        let acked = stage.acked();
-        let at_target = end_sum(&at_west, &stage.plan.topics).await?;
-        let read = stage.reading().distinct;
-        out.hint(&format!("  east acknowledged {acked:>9}   west holds {at_target:>9}   {GROUP} read {read:>9}"));
+        let now = Steady {
+            topology: stage.plan.topology.name(),
+            records_acked: stage.acked(),
+            records_at_target: end_sum(&at_west, &stage.plan.topics).await?,
+            group_read: stage.reading().distinct,
+        };
+        now.lines().iter().for_each(|line| out.hint(line));
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
         tokio::time::sleep(STATUS_INTERVAL).await;
     }
 }
