@@ -13,12 +13,19 @@ use super::fleet::END_MAX;
 use super::history::{Event, Line, Outcome, Write, writes};
 use super::logs;
 use super::positions;
-use super::stage::{GROUP, LOOK_INTERVAL, Stage, Topology};
+use super::stage::{GROUP, LOOK_INTERVAL, Stage, Topology, end_sum};
+use super::workload::Producer;
 
 /// How long the first region may take to acknowledge the records asked for.
 const LOAD_MAX: Duration = Duration::from_secs(120);
-/// Least time under load between the first mirrored record and the cut.
-const LOAD_MIN: Duration = Duration::from_secs(3);
+/// Least time under load between the first mirrored record and the cut: group positions are looked at anew every five
+/// seconds at the latest, and the group must have committed before that.
+const LOAD_MIN: Duration = Duration::from_secs(7);
+/// The flow's objective (see the configuration that a drill writes): a mirror that falls further behind has stalled.
+const RPO_MAX: Duration = Duration::from_secs(5);
+/// The load is held back while the mirror is further behind than this share of a second's records: the drill is about
+/// losing a region, not about more load than this machine can take.
+const HOLD_BACK_SECONDS: f64 = 1.0;
 /// How long the load after the cut may take.
 const AFTER_MAX: Duration = Duration::from_secs(30);
 /// How long the group may take to read the rest.
@@ -61,10 +68,14 @@ pub struct RegionLoss {
     pub echo: u64,
     /// Records that the group's translated position skips.
     pub ahead: u64,
+    /// Records that the translated position repeats without need.
+    pub far: u64,
     /// Records that the group never read although they survived.
     pub group_skipped: u64,
     /// Records that the group read twice.
     pub group_reread: u64,
+    /// Partitions where the group had a position at the lost region, and none at the other one when it resumed.
+    pub group_untranslated: u64,
     /// From the kill to the first new correct record that the group read at the other region, in milliseconds.
     pub rto_ms: Option<u64>,
     /// From the acknowledgement of the oldest lost record to the kill, in milliseconds; 0 if none was lost.
@@ -95,9 +106,9 @@ pub async fn run(mut stage: Stage, records: u64, say: &(dyn Fn(String) + Sync)) 
     stage.finish_producers().await?;
     catch_up(&stage, &at_west).await?;
     let rto = first_new(&stage).map(|at| at.saturating_duration_since(cut.at));
-    let evidence = gather(stage, &at_west, say).await?;
+    let found = gather(stage, &at_west, &failover, say).await?;
     say("judging logs and histories".to_owned());
-    Ok(verdict(&evidence, &cut, rto, failover))
+    Ok(verdict(&found, &cut, rto, failover))
 }
 
 struct Cut {
@@ -120,6 +131,7 @@ impl Cut {
 }
 
 async fn load(stage: &mut Stage, records: u64, say: &(dyn Fn(String) + Sync)) -> Result<(), DrillError> {
+    let at_west = stage.west.ready().await?;
     let begun = Instant::now();
     let mut said = begun;
     while stage.acked() < records || begun.elapsed() < LOAD_MIN {
@@ -130,14 +142,29 @@ async fn load(stage: &mut Stage, records: u64, say: &(dyn Fn(String) + Sync)) ->
             let state = format!(": {} of {records}", stage.acked());
             return Err(DrillError::Deadline { what: "the load before the cut".into(), within: LOAD_MAX, state });
         }
+        let behind = hold_back(stage, &at_west).await?;
         if said.elapsed() >= SAY_INTERVAL {
             said = Instant::now();
             let (acked, read) = (stage.acked(), stage.reading().distinct);
-            say(format!("baseline   east {acked} of {records} records acknowledged, {GROUP} read {read}"));
+            say(format!(
+                "baseline   east {acked} of {records} records acknowledged, west {behind} behind, {GROUP} read {read}"
+            ));
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
+    // In mid-load means in mid-load.
+    stage.producers.iter().for_each(|producer| producer.hold(false));
     Ok(())
+}
+
+/// Holds the producers back while the mirror is too far behind; answers how far it is.
+async fn hold_back(stage: &Stage, at_west: &Client) -> Result<u64, DrillError> {
+    let west: u64 = stage.west_producers.iter().map(Producer::acked).sum();
+    let there = u64::try_from(end_sum(at_west, &stage.plan.topics).await?).unwrap_or(0);
+    let behind = (stage.acked() + west).saturating_sub(there);
+    let hold = behind as f64 > f64::from(stage.plan.rate) * HOLD_BACK_SECONDS;
+    stage.producers.iter().for_each(|producer| producer.hold(hold));
+    Ok(behind)
 }
 
 /// The order to fail over, then clients and group go on at the other region.
@@ -202,12 +229,19 @@ async fn catch_up(stage: &Stage, at_west: &Client) -> Result<(), DrillError> {
     Ok(())
 }
 
+/// What the judge gets, and what is judged here.
+struct Found {
+    evidence: Evidence,
+    untranslated: u64,
+}
+
 /// Ends all clients and the daemon, brings the killed region back to read what it had, and reads everything.
 async fn gather(
     mut stage: Stage,
     at_west: &Client,
+    failover: &serde_json::Value,
     say: &(dyn Fn(String) + Sync),
-) -> Result<(Evidence, Vec<Line>), DrillError> {
+) -> Result<Found, DrillError> {
     stage.mark("end")?;
     stage.daemon.process.terminate(END_MAX)?;
     stage.east.process.start()?;
@@ -217,25 +251,28 @@ async fn gather(
     stage.read_logs(&at_east, "east", &mut found).await?;
     stage.read_logs(at_west, "west", &mut found).await?;
     let committed = positions::committed(&at_east, GROUP).await?;
-    let (flows, dir) = (stage.flows(), stage.plan.dir.clone());
+    let (flows, dir, topology) = (stage.flows(), stage.plan.dir.clone(), stage.plan.topology);
     stage.finish_reader().await?;
     let lines = Stage::lines(&dir).await?;
-    let positions = resumed(&lines, &committed);
+    let begun = resumed(&lines);
+    let untranslated = committed.keys().filter(|at| !begun.contains_key(at)).count() as u64;
+    let mut positions = last_committed(&begun, &committed);
+    positions.extend(ordered(failover, topology));
     let evidence = Evidence {
         flows,
         logs: found,
-        lines: lines.clone(),
+        lines,
         ledger: Vec::new(), // nothing is deleted here, so nothing may be missing with an excuse
         positions,
         lost_region: Some("east".into()),
         final_region: Some("west".into()),
     };
-    Ok((evidence, lines))
+    Ok(Found { evidence, untranslated })
 }
 
-/// Where the group stood at the lost region, against where it began at the other one.
-fn resumed(lines: &[Line], committed: &HashMap<(String, i32), i64>) -> Vec<Position> {
-    let mut begun: BTreeMap<(String, i32), i64> = BTreeMap::new();
+/// Where the group began at the other region.
+fn resumed(lines: &[Line]) -> BTreeMap<(String, i32), i64> {
+    let mut begun = BTreeMap::new();
     for line in lines {
         if let Event::Resumed { place, offset: Some(offset), .. } = &line.event
             && place.cluster == "west"
@@ -243,29 +280,50 @@ fn resumed(lines: &[Line], committed: &HashMap<(String, i32), i64>) -> Vec<Posit
             begun.entry((place.topic.clone(), place.partition)).or_insert(*offset);
         }
     }
-    let position = |((topic, partition), target): ((String, i32), i64)| {
-        let source = *committed.get(&(topic.clone(), partition))?;
-        let (flow, owner) = ("east-to-west".to_owned(), GROUP.to_owned());
-        // The last commit at the lost region may never have been seen by the daemon, so T may stand further back.
-        Some(Position { flow, owner, topic, partition, source, target, exact: false })
-    };
-    begun.into_iter().filter_map(position).collect()
+    begun
 }
 
-fn verdict(
-    (evidence, lines): &(Evidence, Vec<Line>),
-    cut: &Cut,
-    rto: Option<Duration>,
-    failover: serde_json::Value,
-) -> RegionLoss {
-    let report: Report = judge(evidence);
+fn position(owner: &str, topic: String, partition: i32, source: i64, target: i64, exact: bool) -> Position {
+    let flow = "east-to-west".to_owned();
+    Position { flow, owner: owner.to_owned(), topic, partition, source, target, exact }
+}
+
+/// Where the group stood at the lost region, against where it began at the other one. The last commit there may never
+/// have been seen by the daemon, so the group may begin further back than that, but never ahead of it.
+fn last_committed(begun: &BTreeMap<(String, i32), i64>, committed: &HashMap<(String, i32), i64>) -> Vec<Position> {
+    let both = begun.iter().filter_map(|(at, target)| Some((at, *target, *committed.get(at)?)));
+    both.map(|((topic, partition), target, source)| position(GROUP, topic.clone(), *partition, source, target, false))
+        .collect()
+}
+
+/// The positions that the failover says it used: exact both ways, but for writers on both sides.
+fn ordered(failover: &serde_json::Value, topology: Topology) -> Vec<Position> {
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let partitions = list(&failover["groups"]).into_iter().flat_map(|group| list(&group["partitions"]));
+    let one = |at: serde_json::Value| {
+        let topic = at["topic"].as_str()?.to_owned();
+        let partition = i32::try_from(at["partition"].as_i64()?).ok()?;
+        let (source, target) = (at["source"].as_i64()?, at["target"].as_i64()?);
+        Some(position("failover", topic, partition, source, target, topology == Topology::ActivePassive))
+    };
+    partitions.filter_map(one).collect()
+}
+
+fn verdict(found: &Found, cut: &Cut, rto: Option<Duration>, failover: serde_json::Value) -> RegionLoss {
+    let lines = &found.evidence.lines;
+    let report: Report = judge(&found.evidence);
     let writes = writes(lines);
     let acked = |write: &&Write| matches!(write.outcome, Outcome::Ok(_));
     let at_east = writes.values().filter(acked).filter(|write| write.place.cluster == "east").count() as u64;
     let counts = &report.counts;
+    let rpo_ms = rpo_ms(&report, lines, cut.t);
     let mut broken = report.broken();
-    if rto.is_none() {
-        broken.push("rto"); // a group that reads nothing new has not been moved
+    for (word, is_broken) in [
+        ("rto", rto.is_none()), // a group that reads nothing new has not been moved
+        ("rpo", u128::from(rpo_ms) > RPO_MAX.as_millis()),
+        ("group_untranslated", found.untranslated > 0),
+    ] {
+        broken.extend(is_broken.then_some(word));
     }
     RegionLoss {
         scenario: "region-loss",
@@ -282,10 +340,12 @@ fn verdict(
         misroute: counts.misroute,
         echo: counts.echo,
         ahead: counts.ahead,
+        far: counts.far,
         group_skipped: counts.group_skipped,
         group_reread: counts.group_reread,
+        group_untranslated: found.untranslated,
         rto_ms: rto.map(|rto| u64::try_from(rto.as_millis()).unwrap_or(u64::MAX)),
-        rpo_ms: rpo_ms(&report, lines, cut.t),
+        rpo_ms,
         verdict: if broken.is_empty() { "pass" } else { "fail" },
         broken,
         findings: report.findings,

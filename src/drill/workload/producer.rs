@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -45,7 +45,7 @@ pub struct ProducerPlan {
     pub mix: Mix,
     /// Seed of its choices.
     pub seed: u64,
-    /// Records per second at the start.
+    /// Records per second.
     pub rate: u32,
     /// Its history file.
     pub history: PathBuf,
@@ -68,7 +68,8 @@ struct Shared {
     acked: AtomicU64,
     acked_at: Mutex<HashMap<String, u64>>,
     failures: Mutex<Vec<String>>,
-    rate: AtomicU32,
+    rate: u32,
+    held: AtomicBool,
     broken_history: AtomicBool,
 }
 
@@ -157,7 +158,8 @@ impl Producer {
             acked: AtomicU64::new(0),
             acked_at: Mutex::default(),
             failures: Mutex::default(),
-            rate: AtomicU32::new(plan.rate),
+            rate: plan.rate,
+            held: AtomicBool::new(false),
             broken_history: AtomicBool::new(false),
         });
         let (orders, inbox) = sync_channel(ORDERS_MAX);
@@ -188,9 +190,9 @@ impl Producer {
         Shared::lock(&self.shared.failures).clone()
     }
 
-    /// Changes the rate, in records per second; 0 pauses it.
-    pub fn set_rate(&self, rate: u32) {
-        self.shared.rate.store(rate, Relaxed);
+    /// Lets it pause, or go on.
+    pub fn hold(&self, hold: bool) {
+        self.shared.held.store(hold, Relaxed);
     }
 
     /// Tells it to give up on its cluster and go on at another.
@@ -267,7 +269,7 @@ impl Worker {
                 self.shared.note(format!("fatal: {code}: {why}"));
                 return None;
             }
-            let rate = f64::from(self.shared.rate.load(Relaxed));
+            let rate = if self.shared.held.load(Relaxed) { 0.0 } else { f64::from(self.shared.rate) };
             allowed = (allowed + last.elapsed().as_secs_f64() * rate).min((rate * BURST_SECONDS).max(1.0));
             last = Instant::now();
             let mut full = false;
