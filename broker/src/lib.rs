@@ -23,6 +23,7 @@ pub mod log;
 pub mod meta;
 mod net;
 mod node;
+mod operations;
 mod partitions;
 pub mod properties;
 

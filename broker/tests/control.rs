@@ -95,7 +95,11 @@ async fn metadata_creates_on_request_and_finds_by_id_until_deleted() {
         topics: Some(vec![MetadataRequestTopic { topic_id, name: None, ..Default::default() }]),
         ..Default::default()
     };
-    assert_eq!(raw.call(12, &by_id).await.topics[0].name.as_deref(), Some("auto"));
+    let found = raw.call(12, &MetadataRequest { include_topic_authorized_operations: true, ..by_id.clone() }).await;
+    assert_eq!(found.topics[0].name.as_deref(), Some("auto"));
+    // READ (3) to DESCRIBE (8), DESCRIBE_CONFIGS and ALTER_CONFIGS (10, 11): all there are on a topic.
+    assert_eq!(found.topics[0].topic_authorized_operations, 0b1101_1111_1000);
+    assert_eq!(made.topics[0].topic_authorized_operations, i32::MIN, "only if asked for");
     let delete = DeleteTopicsRequest {
         topics: vec![DeleteTopicState { name: None, topic_id, ..Default::default() }],
         ..Default::default()

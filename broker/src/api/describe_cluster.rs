@@ -1,7 +1,7 @@
 //! DescribeCluster (60).
 //!
 //! *Behaviour*: this node as broker and controller, at the address of the listener that was asked by.
-//! *Versions*: 0-2. *Skipped*: authorized operations; endpoint type 2 (controllers) is refused as Kafka's brokers do.
+//! *Versions*: 0-2. *Skipped*: endpoint type 2 (controllers) is refused as Kafka's brokers do.
 
 use std::ops::RangeInclusive;
 
@@ -11,6 +11,7 @@ use causeway_wire::messages::describe_cluster::{
 };
 
 use super::Context;
+use crate::operations;
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 0..=2;
@@ -32,6 +33,10 @@ pub async fn handle(context: &Context, request: DescribeClusterRequest) -> Descr
     DescribeClusterResponse {
         cluster_id: node.cluster_id.clone(),
         controller_id: node.config.node_id,
+        cluster_authorized_operations: operations::asked(
+            request.include_cluster_authorized_operations,
+            operations::CLUSTER,
+        ),
         brokers: vec![DescribeClusterBroker {
             broker_id: node.config.node_id,
             host,

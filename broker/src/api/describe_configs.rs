@@ -14,7 +14,7 @@ use causeway_wire::messages::describe_configs::{
 
 use super::Context;
 use crate::config::effective::{Levels, Settings};
-use crate::config::keys::HONOURED;
+use crate::config::keys::{self, HONOURED};
 use crate::config::topic_keys::TOPIC_KEYS;
 use crate::config::{Kind, Resolved, Source};
 use crate::meta::controller::{Refusal, check_topic_name, refuse};
@@ -106,9 +106,20 @@ fn broker(
         }
     }
     let keys = HONOURED.iter().filter(|k| wanted(resource, k.name));
-    Ok(node.with_levels(|levels| {
+    let mut out: Vec<_> = node.with_levels(|levels| {
         keys.map(|key| entry(key.name, key.kind, !key.dynamic, levels.broker(key), options)).collect()
-    }))
+    });
+    // Altered at run time without an effect here: shown, so that a tool finds what it set.
+    let stored = image.node_configs(node.config.node_id);
+    let rest = stored.iter().filter(|(name, _)| keys::find(name).is_none() && wanted(resource, name));
+    out.extend(rest.map(|(name, value)| DescribeConfigsResourceResult {
+        name: name.clone(),
+        value: Some(value.clone()),
+        config_source: Source::DynamicBroker as i8,
+        config_type: if options.types { Kind::Str.config_type() } else { 0 },
+        ..Default::default()
+    }));
+    Ok(out)
 }
 
 fn entry(

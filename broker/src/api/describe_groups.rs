@@ -2,7 +2,7 @@
 //!
 //! *Behaviour*: state and members; metadata and assignments once stable. A group that is not there: state Dead, and from
 //! version 6 on GROUP_ID_NOT_FOUND.
-//! *Versions*: 0-6. *Skipped*: authorized operations.
+//! *Versions*: 0-6. *Skipped*: nothing.
 
 use std::ops::RangeInclusive;
 
@@ -13,17 +13,19 @@ use causeway_wire::messages::describe_groups::{
 
 use super::Context;
 use crate::core::groups::GroupState;
+use crate::operations;
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 0..=6;
 
 /// Answers the request.
 pub async fn handle(context: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let groups = request.groups.into_iter().map(|id| describe(context, id)).collect();
+    let operations = operations::asked(request.include_authorized_operations, operations::GROUP);
+    let groups = request.groups.into_iter().map(|id| describe(context, id, operations)).collect();
     DescribeGroupsResponse { groups, ..Default::default() }
 }
 
-fn describe(context: &Context, group_id: String) -> DescribedGroup {
+fn describe(context: &Context, group_id: String, authorized_operations: i32) -> DescribedGroup {
     let Some(view) = context.node.coordinator.describe(&group_id) else {
         let told = context.version() >= 6;
         return DescribedGroup {
@@ -49,6 +51,7 @@ fn describe(context: &Context, group_id: String) -> DescribedGroup {
         protocol_type: view.protocol_type,
         protocol_data: view.protocol,
         members: members.collect(),
+        authorized_operations,
         ..Default::default()
     }
 }

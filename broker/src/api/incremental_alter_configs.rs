@@ -123,11 +123,16 @@ fn decide(
                 text => return Err(refuse(ErrorCode::INVALID_REQUEST, format!("Unexpected broker id {text}"))),
             };
             for config in &resource.configs {
-                let key = keys::find(&config.name).filter(|k| k.dynamic).ok_or_else(|| {
-                    let why = format!("Cannot update these configs dynamically: {}", config.name);
-                    refuse(ErrorCode::INVALID_REQUEST, why)
-                })?;
-                let value = new_value(config, key.kind, levels.broker(key).value)?;
+                let key = keys::find(&config.name).filter(|k| k.dynamic);
+                let (kind, current) = match key {
+                    Some(key) => (key.kind, levels.broker(key).value),
+                    None if keys::is_ignored_dynamic(&config.name) => (Kind::Str, None),
+                    None => {
+                        let why = format!("Cannot update these configs dynamically: {}", config.name);
+                        return Err(refuse(ErrorCode::INVALID_REQUEST, why));
+                    }
+                };
+                let value = new_value(config, kind, current)?;
                 records.push(MetaRecord::BrokerConfig { node, key: config.name.clone(), value });
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! *Behaviour*: topics by name or id, or all; unknown names are created if both the request and
 //! `auto.create.topics.enable` allow it, and shown from the next request on, as in Kafka. The broker shown is the one of the listener that was asked by.
-//! *Versions*: 0-13. *Skipped*: authorized operations (shown as unknown: there is no authorizer), offline replicas.
+//! *Versions*: 0-13. *Skipped*: offline replicas.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use super::Context;
 use crate::meta::TopicMeta;
 use crate::meta::controller::{NewTopic, check_topic_name};
 use crate::meta::image::is_internal;
+use crate::operations;
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 0..=13;
@@ -23,13 +24,14 @@ pub const VERSIONS: RangeInclusive<i16> = 0..=13;
 /// Answers the request.
 pub async fn handle(context: &Context, request: MetadataRequest) -> MetadataResponse {
     let node = &context.node;
+    let operations = operations::asked(request.include_topic_authorized_operations, operations::TOPIC);
     // In version 0 an empty list means all topics, later it means none.
     let named = match &request.topics {
         Some(topics) if !(context.version() == 0 && topics.is_empty()) => Some(topics),
         _ => None,
     };
     let topics = match named {
-        None => node.meta.image().topics().map(show).collect(),
+        None => node.meta.image().topics().map(|t| show(t, operations)).collect(),
         Some(asked) => {
             let names: Vec<&str> = asked.iter().filter_map(|t| t.name.as_deref()).collect();
             // As in Kafka the answer is from before the creation: a client that asked for a topic it did not expect to be
@@ -41,8 +43,11 @@ pub async fn handle(context: &Context, request: MetadataRequest) -> MetadataResp
             let mut out = Vec::new();
             for topic in asked {
                 out.push(match &topic.name {
-                    Some(name) => image.topic(name).map_or_else(|| unknown_name(name), show),
-                    None => image.topic_by_id(topic.topic_id).map_or_else(|| unknown_id(topic.topic_id), show),
+                    Some(name) => image.topic(name).map_or_else(|| unknown_name(name), |t| show(t, operations)),
+                    None => {
+                        let found = image.topic_by_id(topic.topic_id);
+                        found.map_or_else(|| unknown_id(topic.topic_id), |t| show(t, operations))
+                    }
                 });
             }
             out
@@ -59,6 +64,10 @@ pub async fn handle(context: &Context, request: MetadataRequest) -> MetadataResp
         }],
         cluster_id: Some(node.cluster_id.clone()),
         controller_id: node.config.node_id,
+        cluster_authorized_operations: operations::asked(
+            request.include_cluster_authorized_operations,
+            operations::CLUSTER,
+        ),
         topics,
         ..Default::default()
     }
@@ -84,7 +93,7 @@ async fn create_missing(context: &Context, names: &[&str]) {
     }
 }
 
-fn show(topic: &Arc<TopicMeta>) -> MetadataResponseTopic {
+fn show(topic: &Arc<TopicMeta>, topic_authorized_operations: i32) -> MetadataResponseTopic {
     let partition = |(index, p): (usize, &crate::meta::PartitionMeta)| MetadataResponsePartition {
         partition_index: index as i32,
         leader_id: p.leader(),
@@ -98,6 +107,7 @@ fn show(topic: &Arc<TopicMeta>) -> MetadataResponseTopic {
         topic_id: topic.id,
         is_internal: topic.is_internal(),
         partitions: topic.partitions.iter().enumerate().map(partition).collect(),
+        topic_authorized_operations,
         ..Default::default()
     }
 }

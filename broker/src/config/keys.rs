@@ -248,6 +248,30 @@ pub fn is_ignored(name: &str) -> bool {
         || ["listener.name.", "ssl.", "sasl.", "remote.log.", "metrics.", "quorum."].iter().any(|p| name.starts_with(p))
 }
 
+/// Whether Kafka lets the setting be altered at run time; such a one is stored and shown, and still has no effect here.
+pub fn is_ignored_dynamic(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "background.threads",
+        "max.connection.creation.rate",
+        "max.connections.per.ip",
+        "max.connections.per.ip.overrides",
+        "metric.reporters",
+        "num.io.threads",
+        "num.network.threads",
+        "num.recovery.threads.per.data.dir",
+        "num.replica.fetchers",
+        "principal.builder.class",
+        "producer.id.expiration.ms",
+        "transaction.partition.verification.enable",
+    ];
+    // Nothing here needs a secret yet, and what is stored is shown: secrets are refused.
+    if ["password", "jaas", "secret", ".key"].iter().any(|word| name.contains(word)) {
+        return false;
+    }
+    NAMES.contains(&name)
+        || (is_ignored(name) && ["log.cleaner.", "ssl.", "sasl.", "listener.name."].iter().any(|p| name.starts_with(p)))
+}
+
 /// Every known name, for the nearest-name hint.
 pub fn names() -> impl Iterator<Item = &'static str> {
     HONOURED.iter().map(|k| k.name).chain(IGNORED.iter().copied())
@@ -264,6 +288,14 @@ mod tests {
                 key.kind.check(key.name, default).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn secrets_are_not_stored() {
+        assert!(is_ignored_dynamic("sasl.kerberos.min.time.before.relogin"));
+        assert!(!is_ignored_dynamic("ssl.keystore.password"));
+        assert!(!is_ignored_dynamic("listener.name.x.plain.sasl.jaas.config"));
+        assert!(!is_ignored_dynamic("log.cleaner.no.such"));
     }
 
     #[test]
