@@ -1,6 +1,7 @@
 //! `causeway run`: the daemon.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +26,11 @@ pub struct RunArgs {
     pub exit_with_stdin: bool,
 }
 
+/// Why a child stops whose parent is gone.
+const ORPHANED: &str = "stdin ended";
+/// How long it may take for that: what is not finished is copied again by the next daemon.
+const ORPHAN_STOP_MAX: Duration = Duration::from_secs(3);
+
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -46,6 +52,11 @@ async fn serve(config: Config, exit_with_stdin: bool) -> anyhow::Result<Exit> {
     let admin = tokio::spawn(control::serve(listener, control::Admin { daemon: daemon.clone(), groups, metrics }));
     let why = told_to_stop(exit_with_stdin).await?;
     tracing::info!(why, "stopping");
+    if why == ORPHANED {
+        // Clusters and daemon may all be children of what just died: there is nobody left to finish for.
+        let _late = tokio::time::timeout(ORPHAN_STOP_MAX, daemon.stop()).await;
+        return Ok(Exit::Fine);
+    }
     daemon.stop().await;
     admin.await.context("admin endpoint")??;
     tracing::info!("stopped");
@@ -58,6 +69,6 @@ async fn told_to_stop(exit_with_stdin: bool) -> anyhow::Result<&'static str> {
     Ok(tokio::select! {
         _ = term.recv() => "SIGTERM",
         _ = int.recv() => "SIGINT",
-        () = super::broker::stdin_closed(), if exit_with_stdin => "stdin ended",
+        () = super::broker::stdin_closed(), if exit_with_stdin => ORPHANED,
     })
 }
