@@ -9,6 +9,8 @@ mod member;
 mod membership;
 pub mod offsets;
 pub mod records;
+#[cfg(test)]
+mod sim_tests;
 mod sync;
 #[cfg(test)]
 mod tests;
