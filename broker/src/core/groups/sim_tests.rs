@@ -11,12 +11,8 @@ use fastrand::Rng;
 
 use super::*;
 
-const LIMITS: GroupLimits = GroupLimits {
-    initial_rebalance_delay: 500,
-    members_max: 100,
-    session_timeout_min: 1,
-    session_timeout_max: 60_000,
-};
+const LIMITS: GroupLimits =
+    GroupLimits { initial_rebalance_delay: 500, members_max: 100, session_timeout_min: 1, session_timeout_max: 60_000 };
 const CLIENTS: usize = 4;
 const STEPS: usize = 300;
 const SEEDS: u64 = 400;
@@ -174,7 +170,9 @@ impl World {
         let client = self.clients[i].clone();
         match client.doing {
             Doing::Joining(_) | Doing::Syncing(_) => {}
-            Doing::Nothing if client.generation == self.group.generation && !client.member_id.is_empty() => self.sync(i),
+            Doing::Nothing if client.generation == self.group.generation && !client.member_id.is_empty() => {
+                self.sync(i)
+            }
             Doing::Nothing => self.join(i),
             Doing::Reading => {
                 let instance = client.instance.as_deref();
