@@ -12,6 +12,7 @@ use causeway_wire::{
     records::{BatchBuilder, Batches, Codec, DECOMPRESSED_BYTES_MAX, RecordError},
 };
 
+use super::ClusterError;
 use crate::core::{
     ids::{FlowEpoch, FlowName, TopicName, UnixMillis},
     progress::{self, Progress, Record},
@@ -38,6 +39,14 @@ pub enum ProgressError {
         topic: TopicName,
         /// What happened.
         source: ClientError,
+    },
+    /// The target cluster could not be asked about it.
+    #[error("progress topic {topic}: {source}")]
+    Cluster {
+        /// The topic.
+        topic: TopicName,
+        /// What happened.
+        source: ClusterError,
     },
     /// A batch in it cannot be read.
     #[error("progress topic {topic} at offset {offset}: {source}")]
@@ -74,10 +83,20 @@ pub enum ProgressError {
 }
 
 impl ProgressError {
+    /// What kept us from the topic at all.
+    #[must_use]
+    pub fn from_cluster(topic: TopicName, error: ClusterError) -> Self {
+        ProgressError::Cluster { topic, source: error }
+    }
+
     /// Whether trying again later may help.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        matches!(self, ProgressError::Client { source, .. } if source.is_retriable())
+        match self {
+            ProgressError::Client { source, .. } => source.is_retriable(),
+            ProgressError::Cluster { source, .. } => source.is_retriable(),
+            _ => false,
+        }
     }
 }
 
@@ -91,6 +110,8 @@ pub struct ProgressTopic {
     state: Progress,
     /// A copy of the state that others read while this one is written to.
     shared: Option<Arc<RwLock<Progress>>>,
+    /// What was read since somebody last asked, with its offsets: for a local copy. `None` while nobody asks.
+    journal: Option<Vec<(i64, Record)>>,
 }
 
 impl ProgressTopic {
@@ -105,6 +126,7 @@ impl ProgressTopic {
             next: -1,
             state: Progress::default(),
             shared: None,
+            journal: None,
         };
         topic.catch_up().await?;
         Ok(topic)
@@ -121,6 +143,34 @@ impl ProgressTopic {
             topic.catch_up().await?;
         }
         Ok(topic)
+    }
+
+    /// A topic whose records before `from` are known from elsewhere: nothing is read yet, and what [`ProgressTopic::catch_up`] reads is noted
+    /// for [`ProgressTopic::take_journal`]. The state is not whole before [`ProgressTopic::adopt`]. Created when it does not exist.
+    ///
+    /// # Errors
+    /// What [`ProgressTopic::open_or_create`] answers.
+    pub async fn open_at(client: Client, flow: &FlowName, from: i64) -> Result<Self, ProgressError> {
+        let next = if from > 0 { from } else { -1 };
+        let topic = progress::topic_of(flow);
+        let mut topic =
+            ProgressTopic { client, topic, next, state: Progress::default(), shared: None, journal: Some(Vec::new()) };
+        topic.catch_up().await?;
+        if !topic.exists() {
+            topic.create().await?;
+            topic.catch_up().await?;
+        }
+        Ok(topic)
+    }
+
+    /// What was read since this was last asked, with the offsets.
+    pub fn take_journal(&mut self) -> Vec<(i64, Record)> {
+        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Takes this for the state as far as the topic was read.
+    pub fn adopt(&mut self, state: Progress) {
+        self.state = state;
     }
 
     /// The topic's name.
@@ -189,6 +239,8 @@ impl ProgressTopic {
                 // it was deleted and made anew: what we knew of it is not the truth any more
                 tracing::warn!(topic = %self.topic, next = self.next, end, "progress topic shrank, reading it anew");
                 (self.next, self.state) = (-1, Progress::default());
+                // whoever keeps a copy must begin anew as well: at the next start the topic's ID and end will say so
+                self.journal = None;
                 if let Some(shared) = &self.shared {
                     *shared.write().unwrap_or_else(PoisonError::into_inner) = Progress::default();
                 }
@@ -234,6 +286,9 @@ impl ProgressTopic {
             Ok(record) => {
                 if let Some(shared) = &self.shared {
                     shared.write().unwrap_or_else(PoisonError::into_inner).apply(record.clone());
+                }
+                if let Some(journal) = &mut self.journal {
+                    journal.push((offset, record.clone()));
                 }
                 self.state.apply(record);
                 Ok(())

@@ -3,6 +3,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod failover;
 pub mod gap;
+pub mod graph;
 pub mod groups;
 pub mod ids;
 pub mod lane;

@@ -12,7 +12,9 @@ use super::view::StatusView;
 use crate::cluster::ClusterSpec;
 use crate::cluster::progress_topic::now_ms;
 use crate::config::Config;
-use crate::config::valid::Cluster;
+use crate::config::valid::{Cluster, Flow, Naming};
+use crate::core::graph::{self, Edge};
+use crate::core::ids::{ClusterId, FlowName};
 
 /// How long a stopping daemon waits for its flows: pipelines drain for at most 5 s, then one last write.
 const STOP_MAX: Duration = Duration::from_secs(15);
@@ -26,7 +28,7 @@ pub struct Daemon {
 #[derive(Debug)]
 struct Inner {
     config: Config,
-    flows: Vec<Arc<FlowShared>>,
+    flows: Arc<Vec<Arc<FlowShared>>>,
     stop: CancellationToken,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
     started: Instant,
@@ -40,18 +42,23 @@ impl Daemon {
         let owner = owner();
         let aliases: Vec<String> = config.clusters.keys().map(ToString::to_string).collect();
         let mut tasks = JoinSet::new();
-        let mut flows = Vec::new();
-        for settings in &config.flows {
-            let shared = Arc::new(FlowShared::new(settings.clone()));
-            flows.push(shared.clone());
+        let flows: Arc<Vec<_>> =
+            Arc::new(config.flows.iter().map(|flow| Arc::new(FlowShared::new(flow.clone()))).collect());
+        let edges = edges(&config);
+        for shared in flows.iter() {
+            let settings = &shared.flow;
             let ends = (config.cluster(settings.from.as_str()), config.cluster(settings.to.as_str()));
             let (Some(source), Some(target)) = ends else { continue }; // a valid configuration has both
+            let name = FlowName::new(settings.name.as_str());
             let setup = FlowSetup {
-                shared,
+                shared: shared.clone(),
                 source: spec(source),
                 target: spec(target),
                 aliases: aliases.clone(),
                 owner: owner.clone(),
+                store_dir: config.store.dir.clone(),
+                cyclic: graph::needs_provenance(&edges, &name),
+                flows: flows.clone(),
             };
             tasks.spawn(flow::run(setup, stop.clone()));
         }
@@ -103,6 +110,17 @@ impl Daemon {
             tracing::warn!("flows did not end in time; what was on its way will be copied again");
         }
     }
+}
+
+/// The flows as a graph. Aliases stand for clusters: one cluster under two of them is refused when it is met.
+fn edges(config: &Config) -> Vec<Edge> {
+    let edge = |flow: &Flow| Edge {
+        flow: FlowName::new(flow.name.as_str()),
+        source: ClusterId::new(flow.from.as_str()),
+        target: ClusterId::new(flow.to.as_str()),
+        identity: flow.naming == Naming::Identity,
+    };
+    config.flows.iter().map(edge).collect()
 }
 
 /// Who we are in claims: unique per process start.

@@ -1,5 +1,6 @@
 //! The life of a flow: connect, load, claim, then discover and keep lanes open until told to stop, or until somebody else takes the flow.
 
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::pipeline::FromPipeline;
 use super::shared::{Connected, FlowShared};
 use super::view::Phase;
 use super::writer::{self, ASKS_MAX, Hold};
-use super::{heartbeat, pipeline};
+use super::{cache, cache::CacheHandle, heartbeat, pipeline};
 use crate::cluster::ends::EndsBoard;
 use crate::cluster::progress_topic::{ProgressError, ProgressTopic, now_ms};
 use crate::cluster::{Admin, ClusterError, ClusterSpec};
@@ -42,6 +43,12 @@ pub struct FlowSetup {
     pub aliases: Vec<String>,
     /// The name of this process in claims.
     pub owner: String,
+    /// Where caches lie.
+    pub store_dir: PathBuf,
+    /// It lies on a cycle of identity flows: records carry provenance.
+    pub cyclic: bool,
+    /// Every flow of the daemon.
+    pub flows: Arc<Vec<Arc<FlowShared>>>,
 }
 
 /// Why a flow does not run.
@@ -53,6 +60,8 @@ enum NotRunning {
     Progress(#[from] ProgressError),
     #[error("source {source_alias} and target {target_alias} are one cluster, {id}: a flow needs two")]
     OneCluster { source_alias: String, target_alias: String, id: String },
+    #[error("clusters {alias} and {other} are one cluster, {id}: give it one name")]
+    TwoNames { alias: String, other: String, id: String },
     #[error(
         "held by switch {switch} ({kind}) since epoch {epoch}: the target is in charge; this flow copies no more until it is claimed again"
     )]
@@ -64,7 +73,7 @@ impl NotRunning {
         match self {
             NotRunning::Cluster(error) => error.is_retriable(),
             NotRunning::Progress(error) => error.is_retriable(),
-            NotRunning::OneCluster { .. } | NotRunning::Switched { .. } => false,
+            NotRunning::OneCluster { .. } | NotRunning::TwoNames { .. } | NotRunning::Switched { .. } => false,
         }
     }
 }
@@ -80,8 +89,8 @@ pub async fn run(setup: FlowSetup, stop: CancellationToken) {
             () = stop.cancelled() => return,
         };
         let delay = match begun {
-            Ok((topic, connected)) => {
-                serve(&setup, topic, connected, stop.clone()).await;
+            Ok((topic, store, connected)) => {
+                serve(&setup, topic, store, connected, stop.clone()).await;
                 return;
             }
             Err(error) if error.is_retriable() => {
@@ -107,7 +116,7 @@ pub async fn run(setup: FlowSetup, stop: CancellationToken) {
 }
 
 /// Connects both ends, reads the progress topic to its end, and claims the flow.
-async fn begin(setup: &FlowSetup) -> Result<(ProgressTopic, Connected), NotRunning> {
+async fn begin(setup: &FlowSetup) -> Result<(ProgressTopic, CacheHandle, Connected), NotRunning> {
     let shared = &setup.shared;
     // both, so that one that is down does not hide what is wrong with the other
     let (source, target) = tokio::join!(Admin::connect(&setup.source), Admin::connect(&setup.target));
@@ -126,9 +135,15 @@ async fn begin(setup: &FlowSetup) -> Result<(ProgressTopic, Connected), NotRunni
             id: source.cluster_id().to_string(),
         });
     }
+    for admin in [&source, &target] {
+        let (alias, id) = (admin.alias().to_owned(), admin.cluster_id().to_string());
+        if let Some(other) = other_name(&setup.flows, &alias, &id) {
+            return Err(NotRunning::TwoNames { alias, other, id });
+        }
+    }
     shared.set_phase(Phase::Loading, None);
     let flow = FlowName::new(shared.flow.name.as_str());
-    let mut topic = ProgressTopic::open_or_create(target.client().clone(), &flow).await?;
+    let (mut topic, store) = cache::open(&setup.store_dir, &target, &flow).await?;
     if let Some(switch) = switched(topic.state()) {
         return Err(NotRunning::Switched {
             switch: switch.id.clone(),
@@ -140,11 +155,26 @@ async fn begin(setup: &FlowSetup) -> Result<(ProgressTopic, Connected), NotRunni
     let epoch = topic.claim(&setup.owner, UnixMillis(now_ms())).await?;
     metrics::gauge!(names::EPOCH, "flow" => flow.to_string()).set(epoch.0 as f64);
     tracing::info!(%flow, %epoch, owner = setup.owner, source = %source.cluster_id(), target = %target.cluster_id(), "flow claimed");
-    Ok((topic, Connected { source, target, epoch, owner: setup.owner.clone(), progress }))
+    Ok((topic, store, Connected { source, target, epoch, owner: setup.owner.clone(), progress }))
+}
+
+/// Another alias under which some flow of the daemon met this cluster: provenance and loop checks would not see that they are one.
+fn other_name(flows: &[Arc<FlowShared>], alias: &str, id: &str) -> Option<String> {
+    let ends = flows.iter().flat_map(|flow| {
+        let view = flow.ends();
+        [view.0, view.1]
+    });
+    ends.into_iter().find(|end| end.alias != alias && end.cluster_id.as_deref() == Some(id)).map(|end| end.alias)
 }
 
 /// Copies until `stop` or a fence.
-async fn serve(setup: &FlowSetup, topic: ProgressTopic, connected: Connected, stop: CancellationToken) {
+async fn serve(
+    setup: &FlowSetup,
+    topic: ProgressTopic,
+    store: CacheHandle,
+    connected: Connected,
+    stop: CancellationToken,
+) {
     let shared = &setup.shared;
     let mut tasks = JoinSet::new();
     let board = EndsBoard::default();
@@ -152,7 +182,7 @@ async fn serve(setup: &FlowSetup, topic: ProgressTopic, connected: Connected, st
     tasks.spawn(heartbeat::run(shared.clone(), connected.target.clone()));
     let (asks, asked) = mpsc::channel(ASKS_MAX);
     let hold = Hold { epoch: connected.epoch, owner: connected.owner.clone() };
-    let writer = tokio::spawn(writer::run(topic, hold, asked, shared.clone()));
+    let writer = tokio::spawn(writer::run(topic, store, hold, asked, shared.clone()));
     let (words, mut heard) = mpsc::channel(WORDS_MAX);
     let mut lanes = LanesOfFlow::new(setup, &connected, board, asks, words);
     shared.set_phase(Phase::Running, None);

@@ -10,6 +10,7 @@ use super::flow::{FlowSetup, with_progress};
 use super::mailbox::{Mailbox, ToPipeline};
 use super::naming;
 use super::pipeline::{FromPipeline, PIPELINES_MAX, Pipeline};
+use super::provenance::Guard;
 use super::shared::{Connected, FlowShared};
 use super::targets::{self, Target};
 use super::writer::Ask;
@@ -57,6 +58,7 @@ pub(super) struct LanesOfFlow {
     /// Nothing was ever copied when the flow began: only then the flow's `start` counts, later partitions begin at their log start.
     first_start: bool,
     targets: targets::Targets,
+    guard: Option<Guard>,
 }
 
 impl LanesOfFlow {
@@ -85,6 +87,14 @@ impl LanesOfFlow {
             by_topic: BTreeMap::new(),
             first_start,
             targets: targets::Targets::default(),
+            guard: setup.cyclic.then(|| Guard {
+                flow: setup.shared.flow.name.to_string(),
+                source_id: connected.source.cluster_id().clone(),
+                target_id: connected.target.cluster_id().clone(),
+                target: connected.target.clone(),
+                runtime: tokio::runtime::Handle::current(),
+                flows: setup.flows.clone(),
+            }),
         }
     }
 
@@ -167,8 +177,14 @@ impl LanesOfFlow {
     fn start_pipeline(&self, topic: &str, target: &Target) -> Result<Thread, String> {
         let words = |error: &dyn std::fmt::Display| format!("librdkafka refuses its settings: {error}");
         let runtime = tokio::runtime::Handle::current();
-        let source = RecordSource::new(&self.source_spec, self.source.clone(), self.board.clone(), runtime)
-            .map_err(|error| words(&error))?;
+        let source = RecordSource::new(
+            &self.source_spec,
+            self.source.clone(),
+            self.board.clone(),
+            runtime,
+            self.guard.is_some(),
+        )
+        .map_err(|error| words(&error))?;
         let settings =
             SinkSettings { compression: target.compression.clone(), message_bytes_max: target.message_bytes_max };
         let sink = RecordSink::new(&self.target_spec, &settings).map_err(|error| words(&error))?;
@@ -180,6 +196,7 @@ impl LanesOfFlow {
             self.board.clone(),
             self.asks.clone(),
             self.words.clone(),
+            self.guard.clone(),
         );
         let name = format!("lanes-{}", topic.chars().take(9).collect::<String>());
         let handle = std::thread::Builder::new()

@@ -1,5 +1,6 @@
 //! The runtime of flows and lanes: a [`daemon`] has flows, a flow has pipelines, a pipeline has lanes.
 
+mod cache;
 pub mod daemon;
 mod flow;
 mod heartbeat;
@@ -7,6 +8,7 @@ mod lanes_of_flow;
 pub mod mailbox;
 pub mod naming;
 mod pipeline;
+mod provenance;
 pub mod shared;
 mod slot;
 mod targets;

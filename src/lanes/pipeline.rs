@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::mailbox::{Mailbox, ToPipeline};
+use super::provenance::{Guard, Judged};
 use super::shared::FlowShared;
 use super::slot::Slot;
 use super::writer::Ask;
@@ -16,6 +17,7 @@ use crate::cluster::ends::EndsBoard;
 use crate::cluster::ports::{Sink as _, SinkEvent, Source as _, SourceEvent};
 use crate::cluster::progress_topic::now_ms;
 use crate::cluster::record::{RecordSink, RecordSource, Records};
+use crate::core::batch::Batch;
 use crate::core::ids::{LaneId, TopicId, UnixMillis};
 use crate::core::lane::{Command, Event, Failure, Lane, Opening};
 
@@ -27,6 +29,8 @@ const WAIT_BUSY: Duration = Duration::from_millis(2);
 const WAIT_IDLE: Duration = Duration::from_millis(20);
 /// Between two views published, and two looks at ends.
 const TICK: Duration = Duration::from_millis(100);
+/// Batches that may wait for the map of another flow; each is one read's worth, so at most a few MB each.
+const UNJUDGED_MAX: usize = 32;
 /// How long a stopping pipeline waits for what is on its way; the next start finds it in the target anyway, as duplicates.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -61,6 +65,7 @@ pub struct Pipeline {
     pub(super) next_tick: Instant,
     pub(super) stopping: Option<Instant>,
     pub(super) fenced: bool,
+    pub(super) guard: Option<Guard>,
 }
 
 impl Pipeline {
@@ -73,6 +78,7 @@ impl Pipeline {
         board: EndsBoard,
         asks: mpsc::Sender<Ask>,
         flow: mpsc::Sender<FromPipeline>,
+        guard: Option<Guard>,
     ) -> Self {
         Pipeline {
             shared,
@@ -88,6 +94,7 @@ impl Pipeline {
             next_tick: Instant::now(),
             stopping: None,
             fenced: false,
+            guard,
         }
     }
 
@@ -98,6 +105,7 @@ impl Pipeline {
                 self.take_message(message);
             }
             self.turn();
+            self.judge_waiting();
             self.send_waiting();
             self.fire_timers();
             if Instant::now() >= self.next_tick {
@@ -109,7 +117,8 @@ impl Pipeline {
 
     /// One look at both ends. With a full sink the source is not read: back-pressure, never a drop.
     fn turn(&mut self) {
-        let reads = self.stopping.is_none() && !self.fenced && !self.sink.is_full();
+        let room = !self.sink.is_full() && self.unjudged() < UNJUDGED_MAX;
+        let reads = self.stopping.is_none() && !self.fenced && room;
         if reads {
             let wait = if self.sink.in_flight() > 0 { WAIT_BUSY } else { WAIT_IDLE };
             for event in self.source.poll(wait) {
@@ -163,6 +172,7 @@ impl Pipeline {
         self.sink.route(&id, lane.target_topic());
         let slot = self.slots.entry(id.clone()).or_insert_with(|| Slot::new(lane));
         slot.topic_id = opening.source_topic_id;
+        slot.target_topic_id = opening.target_topic_id;
         self.drive(&id, Event::Opened(opening));
         if self.shared.is_paused() {
             self.drive(&id, Event::Pause);
@@ -224,6 +234,55 @@ impl Pipeline {
         }
     }
 
+    /// A batch of a flow on a cycle is judged first; one that has to wait holds back what follows it, and the source.
+    fn fetched(&mut self, id: &LaneId, batch: Batch<Records>) {
+        if self.guard.is_none() {
+            return self.drive(id, Event::Fetched { batch, suppressed: Vec::new() });
+        }
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.unjudged.push_back((batch, Instant::now()));
+            self.judge(id);
+        }
+    }
+
+    fn judge(&mut self, id: &LaneId) {
+        loop {
+            let (Some(guard), Some(slot)) = (&self.guard, self.slots.get_mut(id)) else { return };
+            let Some((batch, since)) = slot.unjudged.pop_front() else { return };
+            if batch.session != slot.lane.session() {
+                continue;
+            }
+            match guard.judge(batch, since, slot.lane.target_topic(), slot.target_topic_id) {
+                Judged::Done { batch, suppressed, forged } => {
+                    slot.lane.count_forged(forged);
+                    self.drive(id, Event::Fetched { batch, suppressed });
+                }
+                Judged::Wait(batch) => {
+                    slot.unjudged.push_front((batch, since));
+                    return;
+                }
+                Judged::Failed(error) => {
+                    slot.unjudged.clear();
+                    return self.drive(id, Event::Failed(Failure::Retry { reason: error.to_string() }));
+                }
+            }
+        }
+    }
+
+    /// Lanes whose oldest batch waits for the map of another flow.
+    fn judge_waiting(&mut self) {
+        let waiting: Vec<LaneId> =
+            self.slots.values().filter(|slot| !slot.unjudged.is_empty()).map(|slot| slot.lane.id().clone()).collect();
+        for id in waiting {
+            self.judge(&id);
+        }
+    }
+
+    /// Bounds what waits unjudged: past it the sources are not read.
+    fn unjudged(&self) -> usize {
+        self.slots.values().map(|slot| slot.unjudged.len()).sum()
+    }
+
     fn source_event(&mut self, event: SourceEvent<Records>) {
         match event {
             SourceEvent::Batch(batch) => {
@@ -231,10 +290,11 @@ impl Pipeline {
                 if let Some(slot) = self.slots.get_mut(&id) {
                     slot.read(batch.range.to);
                 }
-                self.drive(&id, Event::Fetched { batch, suppressed: Vec::new() });
+                self.fetched(&id, batch);
             }
             SourceEvent::CaughtUp { lane, session, ends } => {
-                if let Some(slot) = self.slots.get(&lane).filter(|slot| slot.lane.session() == session) {
+                let settled = |slot: &&Slot| slot.lane.session() == session && slot.unjudged.is_empty();
+                if let Some(slot) = self.slots.get(&lane).filter(settled) {
                     let topic_id = Some(slot.topic_id);
                     self.drive(&lane, Event::SourceSeen { topic_id, ends });
                 }

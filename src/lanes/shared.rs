@@ -204,6 +204,14 @@ impl FlowShared {
         self.set_connected(None);
     }
 
+    /// Both ends, as far as they were met.
+    #[must_use]
+    pub fn ends(&self) -> (EndView, EndView) {
+        let inner = self.lock();
+        let end = |alias: &str, id: &Option<String>| EndView { alias: alias.to_owned(), cluster_id: id.clone() };
+        (end(self.flow.from.as_str(), &inner.source_id), end(self.flow.to.as_str(), &inner.target_id))
+    }
+
     /// Everything there is to say.
     #[must_use]
     pub fn view(&self) -> FlowView {

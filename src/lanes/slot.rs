@@ -41,6 +41,10 @@ pub(super) struct Slot {
     /// The session whose reset of the sink is under way.
     pub waits_for: Option<Session>,
     pub retry_at: Option<Instant>,
+    /// Batches whose claims wait for the map of another flow, and since when; nothing of the lane goes past them.
+    pub unjudged: VecDeque<(Batch<Records>, Instant)>,
+    /// The target topic's ID when the lane was opened.
+    pub target_topic_id: TopicId,
     /// The source topic's ID when the lane was opened.
     pub topic_id: TopicId,
     /// The ticket of the write that is under way, and what it covers.
@@ -66,6 +70,8 @@ impl Slot {
             held: VecDeque::new(),
             waits_for: None,
             retry_at: None,
+            unjudged: VecDeque::new(),
+            target_topic_id: TopicId::UNKNOWN,
             topic_id: TopicId::UNKNOWN,
             asked: None,
             covered: Load::default(),
@@ -83,6 +89,7 @@ impl Slot {
     pub fn restart(&mut self, from: SourceOffset) {
         self.read(from);
         self.on_the_way.clear();
+        self.unjudged.clear();
         self.acked = Load::default();
         self.reason = None;
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::cache::CacheHandle;
 use super::mailbox::{Mailbox, ToPipeline};
 use super::shared::FlowShared;
 use crate::cluster::progress_topic::{ProgressError, ProgressTopic};
@@ -44,7 +45,13 @@ pub struct Hold {
 }
 
 /// Writes until the askers are gone, or the flow is not ours any more.
-pub async fn run(mut topic: ProgressTopic, hold: Hold, mut asks: mpsc::Receiver<Ask>, shared: Arc<FlowShared>) {
+pub async fn run(
+    mut topic: ProgressTopic,
+    mut store: CacheHandle,
+    hold: Hold,
+    mut asks: mpsc::Receiver<Ask>,
+    shared: Arc<FlowShared>,
+) {
     let mut retry = Retry::default();
     while let Some(first) = asks.recv().await {
         let began = Instant::now();
@@ -58,6 +65,7 @@ pub async fn run(mut topic: ProgressTopic, hold: Hold, mut asks: mpsc::Receiver<
                 Ok(()) => {
                     retry.reset();
                     shared.set_reason(None);
+                    store.note(topic.take_journal(), topic.next_offset());
                     break;
                 }
                 Err(error @ ProgressError::Fenced { .. }) => {

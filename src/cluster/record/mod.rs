@@ -4,11 +4,13 @@
 //! panic at a header key that is not UTF-8 and cut one at NUL.
 
 mod probe;
+pub mod raw;
 mod sink;
 mod source;
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use rdkafka::ClientConfig;
 use rdkafka::message::OwnedHeaders;
 
@@ -35,8 +37,23 @@ pub struct Item {
     pub timestamp: i64,
     key: Option<Range<usize>>,
     value: Option<Range<usize>>,
-    /// Headers in librdkafka's own form, so that no key is ever read as text.
-    pub headers: Option<OwnedHeaders>,
+    /// Its headers.
+    pub headers: Headers,
+}
+
+/// A record's headers, as their bytes.
+pub type RawHeaders = Vec<(Bytes, Option<Bytes>)>;
+
+/// The headers of a record.
+#[derive(Debug, Clone, Default)]
+pub enum Headers {
+    /// None.
+    #[default]
+    None,
+    /// In librdkafka's own form: copied without ever reading a key as text.
+    Detached(OwnedHeaders),
+    /// As bytes, where they had to be looked at; every key is UTF-8 without NUL.
+    Raw(RawHeaders),
 }
 
 /// The payload of a batch of the record engine: one arena for all keys and values.
@@ -71,14 +88,17 @@ impl Records {
         item.value.clone().map(|range| &self.arena[range])
     }
 
-    fn push(
-        &mut self,
-        offset: i64,
-        timestamp: i64,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: Option<OwnedHeaders>,
-    ) {
+    /// Puts these headers in the place of what the record at `index` had.
+    pub fn set_headers(&mut self, index: usize, headers: RawHeaders) {
+        self.items[index].headers = if headers.is_empty() { Headers::None } else { Headers::Raw(headers) };
+    }
+
+    /// Leaves out everything from this source offset on.
+    fn truncate(&mut self, from: i64) {
+        self.items.retain(|item| item.offset < from);
+    }
+
+    fn push(&mut self, offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers) {
         let mut put = |bytes: &[u8]| {
             let from = self.arena.len();
             self.arena.extend_from_slice(bytes);
@@ -111,8 +131,8 @@ mod tests {
     #[test]
     fn null_and_empty_stay_apart() {
         let mut records = Records::default();
-        records.push(7, 1, None, Some(b""), None);
-        records.push(9, 2, Some(b"k"), None, None);
+        records.push(7, 1, None, Some(b""), Headers::None);
+        records.push(9, 2, Some(b"k"), None, Headers::None);
         let [first, second] = records.items() else { panic!("two records") };
         assert_eq!((records.key(first), records.value(first)), (None, Some(&b""[..])));
         assert_eq!((records.key(second), records.value(second)), (Some(&b"k"[..]), None));

@@ -11,10 +11,10 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 
-use super::{Records, base_config};
+use super::{Headers, Records, base_config};
 use crate::cluster::ClusterSpec;
 use crate::cluster::ports::{Sink, SinkEvent};
 use crate::core::batch::{Batch, Session, SourceRange};
@@ -331,7 +331,7 @@ fn push_batch(
             .timestamp(item.timestamp);
         record.key = records.key(item);
         record.payload = records.value(item);
-        record.headers.clone_from(&item.headers);
+        record.headers = owned(&item.headers);
         match producer.send(record) {
             Ok(()) => {
                 writer.sequence += 1;
@@ -353,6 +353,22 @@ fn push_batch(
         }
     }
     Ok(true)
+}
+
+/// Headers as librdkafka takes them.
+fn owned(headers: &Headers) -> Option<OwnedHeaders> {
+    match headers {
+        Headers::None => None,
+        Headers::Detached(headers) => Some(headers.clone()),
+        Headers::Raw(raw) => {
+            let mut owned = OwnedHeaders::new_with_capacity(raw.len());
+            for (key, value) in raw {
+                let key = std::str::from_utf8(key).expect("the source lets only UTF-8 through as raw headers");
+                owned = owned.insert(Header { key, value: value.as_deref() });
+            }
+            Some(owned)
+        }
+    }
 }
 
 /// What an error means for the lane.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Message as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::probe::{Probe, probe};
-use super::{GROUP_ID, Records, base_config};
+use super::raw::{self, Looked};
+use super::{GROUP_ID, Headers, Records, base_config};
 use crate::cluster::ends::EndsBoard;
 use crate::cluster::offsets::Partition;
 use crate::cluster::ports::{Source, SourceEvent};
@@ -69,10 +70,13 @@ pub struct RecordSource {
     found: (SyncSender<LookedUp>, Receiver<LookedUp>),
     events: Vec<SourceEvent<Records>>,
     next_check: Instant,
+    /// Headers are read, and claims found in them.
+    provenance: bool,
 }
 
 impl RecordSource {
     /// A consumer of `spec`; it connects when the first lane is reset. `admin` and `ends` speak to the same cluster.
+    /// With `provenance` headers are looked at, and batches carry the claims found in them.
     ///
     /// # Errors
     /// A setting that librdkafka refuses.
@@ -81,6 +85,7 @@ impl RecordSource {
         admin: Admin,
         ends: EndsBoard,
         runtime: tokio::runtime::Handle,
+        provenance: bool,
     ) -> Result<Self, KafkaError> {
         let mut tunable = rdkafka::ClientConfig::new();
         tunable
@@ -114,6 +119,7 @@ impl RecordSource {
             found: sync_channel(LOOKUPS_MAX),
             events: Vec::new(),
             next_check: Instant::now(),
+            provenance,
         })
     }
 
@@ -152,9 +158,30 @@ impl RecordSource {
         }
     }
 
-    fn hand_out(&mut self, key: Partition, gathered: Gathered) {
+    fn hand_out(&mut self, key: Partition, mut gathered: Gathered) {
         let Some(reader) = self.readers.get_mut(&key) else { return };
-        let range = SourceRange::new(gathered.from, reader.next);
+        let mut range = SourceRange::new(gathered.from, reader.next);
+        let mut claims = Vec::new();
+        let mut failure = None;
+        if self.provenance {
+            let looked = self.runtime.block_on(raw::look(&self.admin, &key, range, &mut gathered.payload));
+            match looked {
+                Ok(Looked { claims: found, unfit: None }) => claims = found,
+                Ok(Looked { claims: found, unfit: Some((at, reason)) }) => {
+                    claims = found;
+                    gathered.payload.truncate(at.get());
+                    range.to = at;
+                    failure = Some(Failure::Poison { range: SourceRange::new(at, at.next()), reason });
+                }
+                Err(error) => {
+                    gathered.payload.truncate(range.from.get());
+                    range.to = range.from;
+                    failure = Some(Failure::Retry { reason: error.to_string() });
+                }
+            }
+            reader.next = range.to;
+            reader.stopped = failure.is_some();
+        }
         let ends = ends_of(&self.ends, &key, range.to);
         let records = u32::try_from(gathered.payload.items.len()).unwrap_or(u32::MAX);
         let timestamps = || gathered.payload.items.iter().map(|item| item.timestamp);
@@ -164,12 +191,19 @@ impl RecordSource {
             bytes: gathered.payload.bytes() as u64,
             timestamp_min: timestamps().min().unwrap_or(-1),
             timestamp_max: timestamps().max().unwrap_or(-1),
-            claims: Vec::new(),
+            claims,
         };
         reader.at_end = false;
         reader.last_news = Instant::now();
-        let (lane, session) = (reader.id.clone(), reader.session);
-        self.events.push(SourceEvent::Batch(Batch { lane, session, range, ends, summary, payload: gathered.payload }));
+        let (lane, session, payload) = (reader.id.clone(), reader.session, gathered.payload);
+        if !range.is_empty() {
+            let batch = Batch { lane: lane.clone(), session, range, ends, summary, payload };
+            self.events.push(SourceEvent::Batch(batch));
+        }
+        if let Some(failure) = failure {
+            self.unassign(&key);
+            self.events.push(SourceEvent::Failed { lane, session, failure });
+        }
     }
 
     /// True when reading should stop to look into it. librdkafka tells no partition with an error, so every reader is looked into.
@@ -353,7 +387,7 @@ fn take(
     };
     let batch = gathered.entry(key).or_insert_with(|| Gathered { from: reader.next, payload: Records::default() });
     let timestamp = message.timestamp().to_millis().unwrap_or(-1);
-    let headers = message.headers().map(BorrowedHeaders::detach);
+    let headers = message.headers().map_or(Headers::None, |headers| Headers::Detached(headers.detach()));
     let before = batch.payload.bytes();
     batch.payload.push(offset.get(), timestamp, message.key(), message.payload(), headers);
     reader.next = offset.next();

@@ -1,0 +1,164 @@
+//! Headers as bytes, read from the raw batches: only flows on a cycle need them, and rdkafka would read their keys as text.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use causeway_wire::client::Isolation;
+use causeway_wire::records::{Batches, DECOMPRESSED_BYTES_MAX, Record};
+
+use super::{RawHeaders, Records};
+use crate::cluster::offsets::Partition;
+use crate::cluster::{Admin, ClusterError};
+use crate::core::batch::SourceRange;
+use crate::core::ids::{PartitionId, SourceOffset, TargetOffset};
+use crate::core::provenance::{self, Claim, Found, HEADER, Hop};
+
+/// Bytes per fetch: a range that was just read comes in one or two of them.
+const FETCH_BYTES: i32 = 4 << 20;
+/// Fetches that bring nothing new before a range counts as unreadable.
+const EMPTY_FETCHES_MAX: u32 = 3;
+
+/// What the headers of a range say.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// Provenance found, in offset order.
+    pub claims: Vec<Claim>,
+    /// The first record with a header key that rdkafka cannot write, and why.
+    pub unfit: Option<(SourceOffset, String)>,
+}
+
+/// Replaces the headers of these records by what the raw batches of the range hold, and reads the claims in them.
+pub(super) async fn look(
+    admin: &Admin,
+    key: &Partition,
+    range: SourceRange,
+    records: &mut Records,
+) -> Result<Looked, ClusterError> {
+    let mut looked = Looked::default();
+    if records.items().iter().all(|item| matches!(item.headers, super::Headers::None)) {
+        return Ok(looked);
+    }
+    let mut headers = headers_of(admin, key, range).await?;
+    for index in 0..records.items().len() {
+        let item = &records.items()[index];
+        let at = SourceOffset(item.offset);
+        let Some(headers) = headers.remove(&item.offset) else { continue };
+        if let Some((bad, _)) = headers.iter().find(|(key, _)| !is_fit(key)) {
+            let reason = format!(
+                "the record at {at} has a header key ({:?}) that is not UTF-8 or holds a NUL; on a cycle of flows the record engine cannot carry it",
+                String::from_utf8_lossy(bad)
+            );
+            looked.unfit = Some((at, reason));
+            return Ok(looked);
+        }
+        let ours: Vec<&Option<Bytes>> =
+            headers.iter().filter(|(key, _)| key == HEADER.as_bytes()).map(|(_, value)| value).collect();
+        if let Some(value) = ours.first() {
+            let content = content(records.key(item), records.value(item), &headers);
+            looked.claims.push(Claim::read(at, value.as_deref().unwrap_or_default(), ours.len(), content));
+        }
+        records.set_headers(index, headers);
+    }
+    Ok(looked)
+}
+
+fn is_fit(key: &[u8]) -> bool {
+    !key.contains(&0) && std::str::from_utf8(key).is_ok()
+}
+
+/// Digest of a record's content, our own header left out.
+#[must_use]
+pub fn content(key: Option<&[u8]>, value: Option<&[u8]>, headers: &RawHeaders) -> u64 {
+    provenance::digest(key, value, headers.iter().map(|(key, value)| (&key[..], value.as_deref())))
+}
+
+/// Sets the provenance header of the record at `index`: the hops it came with, and the one it leaves from.
+pub fn stamp(records: &mut Records, index: usize, before: &[Hop], own: &Hop) {
+    let item = &records.items()[index];
+    let mut headers = match &item.headers {
+        super::Headers::Raw(headers) => headers.clone(),
+        // detached headers do not come through here: `look` made them raw
+        super::Headers::None | super::Headers::Detached(_) => RawHeaders::new(),
+    };
+    headers.retain(|(key, _)| key != HEADER.as_bytes());
+    let content = content(records.key(item), records.value(item), &headers);
+    let value = provenance::encode(content, before, own);
+    headers.push((Bytes::from_static(HEADER.as_bytes()), Some(Bytes::from(value))));
+    records.set_headers(index, headers);
+}
+
+async fn headers_of(
+    admin: &Admin,
+    key: &Partition,
+    range: SourceRange,
+) -> Result<HashMap<i64, RawHeaders>, ClusterError> {
+    let mut found = HashMap::new();
+    let take = |offset: i64, record: Record| {
+        if range.contains(SourceOffset(offset)) && !record.headers.is_empty() {
+            found.insert(offset, record.headers.into_iter().map(|header| (header.key, header.value)).collect());
+        }
+    };
+    read(admin, key, range.from.get(), range.to.get(), take).await?;
+    Ok(found)
+}
+
+/// The records of `[from, to)` as they lie in the log, control batches left out.
+async fn read(
+    admin: &Admin,
+    key: &Partition,
+    from: i64,
+    to: i64,
+    mut take: impl FnMut(i64, Record),
+) -> Result<(), ClusterError> {
+    let unreadable = |detail: String| ClusterError::Unreadable {
+        alias: admin.alias().to_owned(),
+        topic: format!("{}-{}", key.0, key.1),
+        detail,
+    };
+    let mut next = from;
+    let mut empty = 0;
+    while next < to {
+        let fetch = admin.client().fetch_batches(&key.0, key.1, next, FETCH_BYTES, Isolation::ReadUncommitted);
+        let fetched = fetch.await.map_err(|error| admin.fail(error))?;
+        let before = next;
+        for batch in Batches::new(fetched.batches) {
+            let batch = batch.map_err(|error| unreadable(error.to_string()))?;
+            if next >= to {
+                break;
+            }
+            if !batch.header.attributes.is_control() {
+                let records = batch.records(DECOMPRESSED_BYTES_MAX).map_err(|error| unreadable(error.to_string()))?;
+                for record in records {
+                    take(batch.header.offset_at(record.offset_delta), record);
+                }
+            }
+            next = next.max(batch.header.next_offset());
+        }
+        empty = if next == before { empty + 1 } else { 0 };
+        if empty > EMPTY_FETCHES_MAX {
+            return Err(unreadable(format!("nothing comes at offset {next}")));
+        }
+    }
+    Ok(())
+}
+
+/// What lies at one place of a target: for claims that only the record itself can prove.
+///
+/// # Errors
+/// The target does not answer, or a batch cannot be read. An offset outside of the log is [`Found::Nothing`].
+pub async fn find(admin: &Admin, topic: &str, partition: PartitionId, at: TargetOffset) -> Result<Found, ClusterError> {
+    let key = (topic.to_owned(), partition.0);
+    let ends = admin.target_ends(std::slice::from_ref(&key)).await?.remove(&key).transpose()?;
+    if !ends.is_some_and(|ends| ends.log_start <= at && at < ends.log_end) {
+        return Ok(Found::Nothing);
+    }
+    let mut found = Found::Nothing;
+    let take = |offset: i64, record: Record| {
+        if offset == at.get() {
+            let headers = record.headers.into_iter().map(|header| (header.key, header.value)).collect();
+            found = Found::Record(content(record.key.as_deref(), record.value.as_deref(), &headers));
+        }
+    };
+    read(admin, &key, at.get(), at.get() + 1, take).await?;
+    Ok(found)
+}
