@@ -33,7 +33,7 @@ pub struct TranslateArgs {
     #[arg(short, long, default_value_t = 0)]
     partition: i32,
     /// An offset of the source, to be translated to the target (repeatable)
-    #[arg(short, long, value_name = "OFFSET", required_unless_present = "target")]
+    #[arg(short, long, visible_alias = "offset", value_name = "OFFSET", required_unless_present = "target")]
     source: Vec<i64>,
     /// An offset of the target, to be translated back to the source (repeatable)
     #[arg(long, value_name = "OFFSET")]
