@@ -1,4 +1,6 @@
 //! Groups, DR checkpoints and switches against two real nodes of the included broker, with a progress topic written as the daemon writes it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

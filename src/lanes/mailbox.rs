@@ -8,6 +8,10 @@ use crate::core::lane::{Event, Lane, Opening};
 
 /// A message to a pipeline.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events are most of the traffic, one per batch: a box would cost each an allocation"
+)]
 pub enum ToPipeline {
     /// Carry this lane, starting from what is known of it.
     Open {

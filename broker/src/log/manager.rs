@@ -267,9 +267,8 @@ impl LogManager {
         let logs = self.logs();
         let mut outcome = Ok(());
         for dir in &self.dirs {
-            let here = logs.iter().filter(|log| Arc::ptr_eq(&log.env, &dir.env));
-            let closed =
-                dir.env.flusher.barrier().and_then(|()| here.map(|log| log.close()).collect::<Result<(), _>>());
+            let mut here = logs.iter().filter(|log| Arc::ptr_eq(&log.env, &dir.env));
+            let closed = dir.env.flusher.barrier().and_then(|()| here.try_for_each(|log| log.close()));
             outcome = outcome.and(closed.clone());
             if closed.is_ok() {
                 let marked = self

@@ -44,7 +44,6 @@ fn encode(producers: &ProducerState) -> BytesMut {
     let snapshot = ProducerSnapshot {
         crc: 0,
         producer_entries: sorted.into_iter().flat_map(|(id, entry)| rows(id, entry)).collect(),
-        ..ProducerSnapshot::default()
     };
     let mut raw = BytesMut::new();
     raw.extend_from_slice(&VERSION.to_be_bytes());
@@ -64,7 +63,6 @@ fn rows(id: i64, entry: &ProducerEntry) -> Vec<Row> {
         timestamp,
         coordinator_epoch: entry.coordinator_epoch,
         current_txn_first_offset: entry.txn_first_offset.unwrap_or(-1),
-        ..Row::default()
     };
     let mut rows: Vec<Row> = entry
         .batches
