@@ -78,6 +78,24 @@ async fn a_long_poll_ends_with_data_or_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_flush_policy_acknowledges_and_serves_after_a_restart() {
+    for settings in [&[("log.flush", "os")][..], &[("log.flush", "interval"), ("log.flush.interval.ms", "20")]] {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = start(dir.path(), settings).await;
+        let mut raw = Raw::connect(&broker).await;
+        raw.create("t", 1, &[]).await;
+        assert_eq!(raw.produce("t", batch(&["a", "b"])).await.error_code, 0, "{settings:?}");
+        assert_eq!(base_offsets(&fetched(&mut raw, &fetch("t", 0, 1, 5_000, 1 << 20)).await), [0]);
+        broker.shutdown().await;
+        let broker = start(dir.path(), settings).await;
+        let mut raw = Raw::connect(&broker).await;
+        assert_eq!(raw.produce("t", batch(&["c"])).await.base_offset, 2);
+        assert_eq!(base_offsets(&fetched(&mut raw, &fetch("t", 0, 1, 5_000, 1 << 20)).await), [0, 2]);
+        broker.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn idempotent_retries_get_the_first_answer_and_gaps_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let broker = start(dir.path(), &[]).await;

@@ -73,7 +73,12 @@ impl MetadataLog for FileLog {
             self.write_snapshot(image)?;
         }
         let path = self.folder.join("log");
-        self.file.write_all(&line(image.version, records)).map_err(io_error(&path))?;
+        let before = self.file.metadata().map_err(io_error(&path))?.len();
+        if let Err(source) = self.file.write_all(&line(image.version, records)) {
+            // A part of the line may be there: taken back, the log is whole again.
+            self.file.set_len(before).map_err(io_error(&path))?;
+            return Err(MetaError::NotWritten { path, source });
+        }
         self.file.sync_data().map_err(io_error(&path))?;
         self.lines += 1;
         Ok(())

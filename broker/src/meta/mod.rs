@@ -29,6 +29,14 @@ pub enum MetaError {
         /// The system's word.
         source: std::io::Error,
     },
+    /// Nothing was written (a full disk, say): the log is as before and takes records again once it can.
+    #[error("metadata log {}: nothing was written: {source}", path.display())]
+    NotWritten {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
     /// A record in the middle of the log is damaged; a torn last one is cut off instead.
     #[error("metadata log {}: record {line} is damaged", path.display())]
     Damaged {
@@ -76,8 +84,10 @@ impl Meta {
             return Ok(out);
         }
         if let Err(error) = crate::blocking::run(|| log.propose(&image, &records)) {
-            // What is on the disk is unknown now: only a restart that reads it may go on.
-            *slot = None;
+            if !matches!(error, MetaError::NotWritten { .. }) {
+                // What is on the disk is unknown now: only a restart that reads it may go on.
+                *slot = None;
+            }
             return Err(error);
         }
         drop(image);
