@@ -88,7 +88,13 @@ impl Broker {
     pub async fn shutdown(self) {
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_err() {
+        self.node.coordinator.close();
+        self.node.handlers.close();
+        let drained = async {
+            self.tasks.wait().await;
+            self.node.handlers.wait().await;
+        };
+        if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "some connections were cut off");
         }
         let node = self.node;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use causeway_wire::{ErrorCode, Uuid};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
 
 use crate::config::effective::{Levels, Settings};
 use crate::config::{BrokerConfig, Listener};
@@ -45,6 +46,8 @@ pub struct Node {
     pub partitions: Arc<Partitions>,
     /// Groups.
     pub coordinator: Arc<Coordinator>,
+    /// Handlers that run to their end whatever becomes of their connection.
+    pub handlers: TaskTracker,
     /// `socket.request.max.bytes`.
     pub request_bytes_max: usize,
     /// `fetch.max.bytes`.
@@ -88,6 +91,7 @@ impl Node {
             logs,
             partitions,
             coordinator,
+            handlers: TaskTracker::new(),
             request_bytes_max,
             advertised,
             request_budget: Arc::new(Semaphore::new(budget)),

@@ -12,6 +12,7 @@ use causeway_wire::messages::describe_groups::DescribeGroupsRequest;
 use causeway_wire::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
+use causeway_wire::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
 use causeway_wire::messages::list_groups::ListGroupsRequest;
 use causeway_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use causeway_wire::messages::offset_commit::{
@@ -228,6 +229,26 @@ async fn commits_without_members_survive_a_restart_until_their_group_is_deleted(
     assert_eq!(described.groups[0].group_state, "Dead");
     assert_eq!(raw.call(6, &describe).await.groups[0].error_code, ErrorCode::GROUP_ID_NOT_FOUND.0);
     broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_wait_for_each_other_do_not_hold_up_a_shutdown() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path(), &[("group.initial.rebalance.delay.ms", "60000")]).await;
+    let mut raw = Raw::connect(&broker).await;
+    let join = JoinGroupRequest {
+        group_id: "g".into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 300_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol { name: "range".into(), ..Default::default() }],
+        ..Default::default()
+    };
+    raw.send(3, &join).await;
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    broker.shutdown().await;
+    // The data directory is free again.
+    start(dir.path(), &[]).await.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

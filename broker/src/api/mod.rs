@@ -136,7 +136,8 @@ pub async fn handle(context: Context, body: Bytes) -> Answer {
         return route(key, context, body).await;
     }
     // What changes something runs to its end even if the connection does not live to see it.
-    let task = tokio::spawn(route(key, context, body));
+    let handlers = context.node.handlers.clone();
+    let task = handlers.spawn(route(key, context, body));
     task.await.unwrap_or(Err(Fault::Panicked))
 }
 

@@ -138,6 +138,13 @@ impl Coordinator {
         receiver.await.unwrap_or_else(|_| failed(ErrorCode::COORDINATOR_NOT_AVAILABLE))
     }
 
+    /// Lets go of everyone who waits for a rebalance: the node stops, and they will ask it again or another.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.joining.clear();
+        state.syncing.clear();
+    }
+
     /// Heartbeat.
     pub fn heartbeat(
         &self,
