@@ -47,6 +47,8 @@ struct State {
     joining: HashMap<Token, oneshot::Sender<JoinReply>>,
     syncing: HashMap<Token, oneshot::Sender<SyncReply>>,
     next_token: Token,
+    /// The node stops: nobody may begin to wait.
+    closed: bool,
     schedule: timer::Schedule,
 }
 
@@ -103,6 +105,9 @@ impl Coordinator {
         }
         let receiver = {
             let mut state = self.lock();
+            if state.closed {
+                return failed(ErrorCode::COORDINATOR_NOT_AVAILABLE);
+            }
             if !state.groups.contains_key(group) {
                 if !request.member_id.is_empty() {
                     return failed(ErrorCode::UNKNOWN_MEMBER_ID);
@@ -126,6 +131,9 @@ impl Coordinator {
         }
         let receiver = {
             let mut state = self.lock();
+            if state.closed {
+                return failed(ErrorCode::COORDINATOR_NOT_AVAILABLE);
+            }
             if !state.groups.contains_key(group) {
                 return failed(ErrorCode::UNKNOWN_MEMBER_ID);
             }
@@ -141,6 +149,7 @@ impl Coordinator {
     /// Lets go of everyone who waits for a rebalance: the node stops, and they will ask it again or another.
     pub fn close(&self) {
         let mut state = self.lock();
+        state.closed = true;
         state.joining.clear();
         state.syncing.clear();
     }
