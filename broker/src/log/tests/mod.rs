@@ -4,6 +4,7 @@ mod basics;
 mod crash;
 mod damage;
 mod faults;
+mod letting_go;
 mod mem_disk;
 
 use std::path::Path;
