@@ -5,6 +5,7 @@
 
 mod probe;
 pub mod raw;
+mod sabotage;
 mod sink;
 mod source;
 

@@ -327,7 +327,7 @@ fn push_batch(
         }
         let token = slot << SEQUENCE_BITS | (writer.sequence & ((1 << SEQUENCE_BITS) - 1)) as usize;
         let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&writer.topic, token)
-            .partition(partition)
+            .partition(super::sabotage::partition(partition))
             .timestamp(item.timestamp);
         record.key = records.key(item);
         record.payload = records.value(item);
@@ -408,6 +408,7 @@ impl Sink for RecordSink {
     fn produce(&mut self, batch: Batch<Records>, skip: Vec<SourceOffset>) {
         let Some(&slot) = self.lanes.get(&batch.lane) else { return };
         if self.slots[slot].session == batch.session && !self.slots[slot].resetting {
+            let (batch, skip) = super::sabotage::produce(batch, skip);
             self.backlog.push_back(Queued { slot, batch, skip, next: 0 });
             self.push();
         }
