@@ -3,7 +3,7 @@
 //! ```text
 //! manager.rs    LogManager: all partitions of all log directories, checkpoints, lock, clean shutdown
 //! partition.rs  Log: one partition: append, roll; read.rs: fetch and look-ups; retain.rs: retention, truncation
-//! recover.rs    opening after a clean or unclean stop; segment.rs, index.rs, scan.rs: one segment
+//! recover.rs    opening after a clean or unclean stop; replay.rs: producers from the log; segment.rs, index.rs, scan.rs: one segment
 //! flush.rs      group commit; disk.rs: the only door to the file system
 //! ```
 //! Calls are blocking and short: a write of 16 KiB to the page cache costs some 6 us, less than a hop to another thread, so small ones run where they are
@@ -27,6 +27,7 @@ mod names;
 mod partition;
 mod read;
 mod recover;
+mod replay;
 mod retain;
 mod scan;
 mod segment;

@@ -61,26 +61,23 @@ impl Log {
     /// # Errors
     /// `offset` is before the log's start or after its end; the files cannot be read.
     pub fn read(&self, offset: i64, max_bytes: usize, upper: i64) -> Result<Fetched, LogError> {
-        blocking(max_bytes, || {
-            let mut at = offset;
-            loop {
-                let Some((view, next_base)) = self.view(offset, at)? else {
-                    return Ok(Fetched { bytes: Bytes::new(), next_offset: offset });
-                };
-                let outcome = self.read_segment(&view, offset, max_bytes, upper);
-                match outcome {
-                    Ok(Some(fetched)) => return Ok(fetched),
-                    // Nothing at or after the offset in this segment: a hole at its end.
-                    Ok(None) => match next_base {
-                        Some(base) => at = base,
-                        None => return Ok(Fetched { bytes: Bytes::new(), next_offset: offset }),
-                    },
-                    // Retention may have taken the segment since the lock was dropped.
-                    Err(_) if offset < self.start_offset() => return Err(self.out_of_range(offset)),
-                    Err(error) => return Err(error),
-                }
+        let mut at = offset;
+        loop {
+            let Some((view, next_base)) = self.view(offset, at)?.filter(|_| offset < upper) else {
+                return Ok(Fetched { bytes: Bytes::new(), next_offset: offset });
+            };
+            match self.read_segment(&view, offset, max_bytes, upper) {
+                Ok(Some(fetched)) => return Ok(fetched),
+                // Nothing at or after the offset in this segment: a hole at its end.
+                Ok(None) => match next_base {
+                    Some(base) => at = base,
+                    None => return Ok(Fetched { bytes: Bytes::new(), next_offset: offset }),
+                },
+                // Retention may have taken the segment since the lock was dropped.
+                Err(_) if offset < self.start_offset() => return Err(self.out_of_range(offset)),
+                Err(error) => return Err(error),
             }
-        })
+        }
     }
 
     /// The segment to look for `at` in, and the base of the one after it.
@@ -114,7 +111,7 @@ impl Log {
         }
         let want = max.max(first.size()).min((view.size - pos) as usize);
         let mut raw = vec![0; want];
-        let read = read_full_at(&*file, &mut raw, pos).map_err(fail)?;
+        let read = blocking(want, || read_full_at(&*file, &mut raw, pos)).map_err(fail)?;
         raw.truncate(read);
         let (whole, next_offset) = whole_batches(&raw, offset, upper);
         raw.truncate(whole);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
-use causeway_wire::records::{BatchHeader, BatchView};
+use causeway_wire::records::BatchHeader;
 
 use super::disk::{Disk, DiskFile, read_file, replace_file};
 use super::epochs::Epochs;
@@ -15,7 +15,8 @@ use super::error::LogError;
 use super::flush::FlushMark;
 use super::index::{Index, OFFSET_ENTRY, OffsetEntry, TIME_ENTRY, TimeEntry};
 use super::names::{EPOCH_CHECKPOINT, FileKind, parse_segment_file, segment_file};
-use super::partition::{DirEnv, Inner, Log, create_segment_files, next_log_id, producer_batch};
+use super::partition::{DirEnv, Inner, Log, create_segment_files, next_log_id};
+use super::replay::replay;
 use super::scan::{Found, HEADERS_CHUNK, RECOVERY_CHUNK, Scan};
 use super::segment::Segment;
 use super::{LogConfig, meta, snapshot, txn_index};
@@ -357,26 +358,38 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Producer state at `end`: the newest sound snapshot, and what came after it. Returns it and the snapshots kept.
+    /// Producer state at `end`: a sound snapshot, and what came after it. Returns it and the snapshots kept. Aborted transactions of recovered segments are
+    /// found on the way.
     fn producers(
         &mut self,
         segments: &BTreeMap<i64, Segment>,
         mut snapshots: BTreeSet<i64>,
         end: i64,
     ) -> Result<(ProducerState, BTreeSet<i64>), LogError> {
-        let mut state = ProducerState::default();
-        let mut from = 0;
+        let mut best = (ProducerState::default(), 0);
         while let Some(newest) = snapshots.last().copied() {
             if newest <= end
                 && let Some(found) = snapshot::read(self.disk, self.dir, newest)?
             {
-                (state, from) = (found, newest);
+                best = (found, newest);
                 break;
             }
             self.remove(&segment_file(self.dir, newest, FileKind::Snapshot))?;
             snapshots.remove(&newest);
         }
-        state = replay(self.disk, self.dir, segments, state, from)?;
+        if let Some(&doubt) = self.touched.first()
+            && best.1 > doubt
+            && let Some(&older) = snapshots.range(..=doubt).next_back()
+            && let Some(found) = snapshot::read(self.disk, self.dir, older)?
+        {
+            // Replaying all that was in doubt also tells which transactions were aborted there.
+            best = (found, older);
+        }
+        let (snapshot, from) = best;
+        let (mut state, ended) = replay(self.disk, self.dir, segments, snapshot, from)?;
+        for &base in self.touched.iter().filter(|base| **base >= from) {
+            txn_index::rewrite(self.disk, self.dir, base, segments, &ended)?;
+        }
         state.expire(self.hints.now_ms, self.hints.config.producer_id_expiration_ms);
         Ok((state, snapshots))
     }
@@ -443,32 +456,4 @@ impl Opening<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// Producer state after all batches from offset `from` on have been taken into `state`.
-pub(crate) fn replay(
-    disk: &dyn Disk,
-    dir: &Path,
-    segments: &BTreeMap<i64, Segment>,
-    mut state: ProducerState,
-    from: i64,
-) -> Result<ProducerState, LogError> {
-    let first = segments.range(..=from).next_back().map_or(from, |(base, _)| *base);
-    for segment in segments.range(first..).map(|(_, segment)| segment).filter(|segment| segment.size > 0) {
-        let path = segment_file(dir, segment.base, FileKind::Log);
-        let fail = |error: io::Error| LogError::io("read", &path, &error);
-        let file = disk.open(&path, false).map_err(fail)?;
-        let mut scan = Scan::new(&*file, 0, segment.size, HEADERS_CHUNK);
-        while let Found::Batch(pos, header) = scan.step().map_err(fail)? {
-            if header.base_offset < from || !header.has_producer_id() {
-                continue;
-            }
-            let bytes = if header.attributes.is_control() { scan.bytes(pos, &header).map_err(fail)? } else { None };
-            let batch = BatchView { header, bytes: bytes.unwrap_or_default() };
-            if let Some(batch) = producer_batch(&batch, &header) {
-                state.record(&batch);
-            }
-        }
-    }
-    Ok(state)
 }

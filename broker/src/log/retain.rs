@@ -9,7 +9,7 @@ use super::error::LogError;
 use super::names::{DELETED, EPOCH_CHECKPOINT, FileKind, delete_dir, segment_file};
 use super::partition::{Inner, Log};
 use super::read::batch_end_before;
-use super::recover::replay;
+use super::replay::replay;
 use super::segment::Segment;
 use super::{snapshot, txn_index};
 use crate::core::producer_state::ProducerState;
@@ -211,7 +211,7 @@ impl Log {
         let newest = inner.snapshots.last().copied();
         let found = newest.map(|at| snapshot::read(disk, &dir, at)).transpose()?.flatten();
         let from = if found.is_some() { newest.unwrap_or(0) } else { 0 };
-        inner.producers = replay(disk, &dir, &inner.segments, found.unwrap_or_default(), from)?;
+        inner.producers = replay(disk, &dir, &inner.segments, found.unwrap_or_default(), from)?.0;
         self.end.store(end, Ordering::Release);
         self.high_watermark.fetch_min(end, Ordering::AcqRel);
         self.mark.reset(end);

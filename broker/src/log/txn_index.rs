@@ -1,11 +1,14 @@
 //! `.txnindex`: the aborted transactions whose markers stand in a segment (KIP-98), for readers of `read_committed`.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, read_file, write_all_at};
 use super::error::LogError;
+use super::names::{FileKind, segment_file};
+use super::segment::Segment;
 use crate::core::producer_state::CompletedTxn;
 
 /// Version i16, then producer id, first offset, last offset, last stable offset as i64.
@@ -82,6 +85,25 @@ pub(crate) fn append(disk: &dyn Disk, path: &Path, txns: &[AbortedTxn]) -> Resul
 pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<AbortedTxn>, LogError> {
     let raw = read_file(disk, path)?.unwrap_or_default();
     Ok(raw.chunks_exact(ENTRY_BYTES).map_while(AbortedTxn::decode).collect())
+}
+
+/// Writes a recovered segment's file anew from the transactions that `ended` in the log; there is none if none was aborted in it.
+pub(crate) fn rewrite(
+    disk: &dyn Disk,
+    dir: &Path,
+    base: i64,
+    segments: &BTreeMap<i64, Segment>,
+    ended: &[CompletedTxn],
+) -> Result<(), LogError> {
+    let path = segment_file(dir, base, FileKind::TxnIndex);
+    let next = segments.range(base + 1..).next().map_or(i64::MAX, |(next, _)| *next);
+    let inside = ended.iter().filter(|txn| (base..next).contains(&txn.last_offset));
+    let aborted: Vec<AbortedTxn> = inside.filter_map(AbortedTxn::of).collect();
+    match disk.remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(LogError::io("remove", &path, &error)),
+        _ => {}
+    }
+    append(disk, &path, &aborted).map(|_| ())
 }
 
 /// Keeps the entries whose marker lies before `end`.

@@ -211,6 +211,24 @@ fn r16_aborted_transactions_are_listed_and_bound_the_stable_offset() {
     assert_eq!(log.aborted_txns(abort + 1, log.end_offset()).unwrap(), []);
     assert_eq!(std::fs::read(dir.path().join("t-0/00000000000000000000.txnindex")).unwrap().len(), 34);
     let open_since = append(&txn(3, 0));
+    // Killed, and the index lost or garbage: recovery finds the aborted ones in the log.
+    log.env.flusher.barrier().unwrap();
+    for garbage in [None, Some(vec![0; 68]), Some(vec![0xff; 50])] {
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::create_dir(copy.path().join("t-0")).unwrap();
+        for file in ["t-0/00000000000000000000.log", "t-0/leader-epoch-checkpoint", "t-0/partition.metadata"] {
+            std::fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
+        }
+        if let Some(garbage) = garbage {
+            std::fs::write(copy.path().join("t-0/00000000000000000000.txnindex"), garbage).unwrap();
+        }
+        let (manager, report) = open(&config(copy.path()));
+        assert!(!report.clean);
+        let log = manager.get("t", 0).unwrap();
+        assert_eq!(log.aborted_txns(0, 100).unwrap(), [expected]);
+        log.set_high_watermark(log.end_offset());
+        assert_eq!(log.last_stable_offset(), open_since);
+    }
     manager.shutdown(0).unwrap();
     drop(manager);
     let (manager, _) = open(&config(dir.path()));
