@@ -1,0 +1,90 @@
+//! The daemon between clusters that are not ours: real Apache Kafka on both sides, and on either side of the included broker.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use support::flow::{assert_copied, assert_followed, failover, init};
+use support::kafka::{self, Kafka};
+use support::process::{Broker, Daemon};
+use support::{free_port, load, read, skip};
+
+const RECORDS: usize = 100_000;
+const PARTITIONS: i32 = 4;
+
+/// Two Java nodes at a time are enough for a small machine.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Waits for its turn, or says why there is none.
+fn turn(test: &str) -> Option<MutexGuard<'static, ()>> {
+    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    match kafka::available() {
+        Ok(()) => Some(guard),
+        Err(why) => {
+            skip(test, &why);
+            None
+        }
+    }
+}
+
+#[test]
+fn a_hundred_thousand_records_cross_between_real_clusters_and_a_group_fails_over_exactly() {
+    let Some(_turn) = turn("real Kafka to real Kafka") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (east, west) = (Kafka::start(dir.path(), "east"), Kafka::start(dir.path(), "west"));
+    load::create_topic(&east.bootstrap, "orders", PARTITIONS, &[]);
+    load::create_topic(&east.bootstrap, "payments", PARTITIONS, &[]);
+    load::fill(&east.bootstrap, "orders", PARTITIONS, RECORDS, 1);
+    // Markers and aborted records: from the first transaction on, target offsets are not source offsets.
+    load::fill_transactions(&east.bootstrap, "payments", PARTITIONS, 1000, 2);
+    let orders = [(0, 0), (1, 1), (2, 12_345), (3, 25_000)];
+    let payments = [(0, 17), (1, 18), (2, 200), (3, 301)];
+    read::commit(&east.bootstrap, "billing", "orders", &orders);
+    read::commit(&east.bootstrap, "billing", "payments", &payments);
+
+    let daemon = Daemon::start(dir.path(), &init(&east.bootstrap, &west.bootstrap, "active-passive"));
+    let copied_orders = assert_copied(&east.bootstrap, &west.bootstrap, "orders");
+    let copied_payments = assert_copied(&east.bootstrap, &west.bootstrap, "payments");
+    assert_ne!(
+        copied_payments.0[0].last(),
+        copied_payments.1[0].last(),
+        "offsets must differ, or nothing is translated"
+    );
+    assert_followed(&west.bootstrap, "billing", "orders", &orders, &copied_orders);
+    assert_followed(&west.bootstrap, "billing", "payments", &payments, &copied_payments);
+
+    east.kill();
+    failover("east-to-west", &daemon);
+    assert_followed(&west.bootstrap, "billing", "orders", &orders, &copied_orders);
+    assert_followed(&west.bootstrap, "billing", "payments", &payments, &copied_payments);
+}
+
+#[test]
+fn records_cross_from_the_included_broker_to_real_kafka() {
+    let Some(_turn) = turn("the included broker to real Kafka") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let east = Broker::start(dir.path(), "east", free_port());
+    let west = Kafka::start(dir.path(), "west");
+    crosses(dir.path(), &east.bootstrap, &west.bootstrap);
+}
+
+#[test]
+fn records_cross_from_real_kafka_to_the_included_broker() {
+    let Some(_turn) = turn("real Kafka to the included broker") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let east = Kafka::start(dir.path(), "east");
+    let west = Broker::start(dir.path(), "west", free_port());
+    crosses(dir.path(), &east.bootstrap, &west.bootstrap);
+}
+
+fn crosses(dir: &std::path::Path, east: &str, west: &str) {
+    load::create_topic(east, "orders", PARTITIONS, &[]);
+    load::fill(east, "orders", PARTITIONS, RECORDS / 5, 3);
+    let positions = [(0, 1), (1, 77), (2, 4321), (3, 5000)];
+    read::commit(east, "billing", "orders", &positions);
+    let _daemon = Daemon::start(dir, &init(east, west, "active-passive"));
+    let copied = assert_copied(east, west, "orders");
+    assert_followed(west, "billing", "orders", &positions, &copied);
+}
