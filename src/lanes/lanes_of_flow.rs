@@ -181,13 +181,14 @@ impl LanesOfFlow {
             &self.source_spec,
             self.source.clone(),
             self.board.clone(),
-            runtime,
+            runtime.clone(),
             self.guard.is_some(),
         )
         .map_err(|error| words(&error))?;
         let settings =
             SinkSettings { compression: target.compression.clone(), message_bytes_max: target.message_bytes_max };
-        let sink = RecordSink::new(&self.target_spec, &settings).map_err(|error| words(&error))?;
+        let sink = RecordSink::new(&self.target_spec, &settings, self.target.clone(), runtime)
+            .map_err(|error| words(&error))?;
         let mailbox = Mailbox::default();
         let pipeline = Pipeline::new(
             self.shared.clone(),

@@ -68,7 +68,7 @@ mod tests {
     fn flow(naming: &str) -> Flow {
         let text = format!(
             "[clusters.east]\nbootstrap = \"a:1\"\n[clusters.west]\nbootstrap = \"b:1\"\n\
-             [[flows]]\nname = \"f\"\nfrom = \"east\"\nto = \"west\"\ntopics = \"*\"\nnaming = \"{naming}\"\n"
+             [[flows]]\nname = \"f\"\nfrom = \"east\"\nto = \"west\"\ntopics = {{ include = [\"*\"] }}\nnaming = \"{naming}\"\n"
         );
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("c.toml");

@@ -3,6 +3,7 @@
 //! Headers are taken over as librdkafka holds them (`detach` copies names with their lengths), never read through Rust strings: rdkafka would
 //! panic at a header key that is not UTF-8 and cut one at NUL.
 
+mod exact;
 mod probe;
 pub mod raw;
 mod sabotage;
@@ -53,7 +54,7 @@ pub enum Headers {
     None,
     /// In librdkafka's own form: copied without ever reading a key as text.
     Detached(OwnedHeaders),
-    /// As bytes, where they had to be looked at; every key is UTF-8 without NUL.
+    /// As bytes, where they had to be looked at.
     Raw(RawHeaders),
 }
 

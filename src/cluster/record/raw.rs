@@ -6,7 +6,7 @@ use bytes::Bytes;
 use causeway_wire::client::Isolation;
 use causeway_wire::records::{Batches, DECOMPRESSED_BYTES_MAX, Record};
 
-use super::{RawHeaders, Records};
+use super::{Headers, RawHeaders, Records};
 use crate::cluster::offsets::Partition;
 use crate::cluster::{Admin, ClusterError};
 use crate::core::batch::SourceRange;
@@ -18,51 +18,35 @@ const FETCH_BYTES: i32 = 4 << 20;
 /// Fetches that bring nothing new before a range counts as unreadable.
 const EMPTY_FETCHES_MAX: u32 = 3;
 
-/// What the headers of a range say.
-#[derive(Debug, Default)]
-pub(super) struct Looked {
-    /// Provenance found, in offset order.
-    pub claims: Vec<Claim>,
-    /// The first record with a header key that rdkafka cannot write, and why.
-    pub unfit: Option<(SourceOffset, String)>,
-}
-
-/// Replaces the headers of these records by what the raw batches of the range hold, and reads the claims in them.
+/// Replaces the headers of these records by what the raw batches of the range hold, and answers the provenance claimed in them, in offset order.
 pub(super) async fn look(
     admin: &Admin,
     key: &Partition,
     range: SourceRange,
     records: &mut Records,
-) -> Result<Looked, ClusterError> {
-    let mut looked = Looked::default();
-    if records.items().iter().all(|item| matches!(item.headers, super::Headers::None)) {
-        return Ok(looked);
+) -> Result<Vec<Claim>, ClusterError> {
+    let mut claims = Vec::new();
+    if records.items().iter().all(|item| matches!(item.headers, Headers::None)) {
+        return Ok(claims);
     }
     let mut headers = headers_of(admin, key, range).await?;
     for index in 0..records.items().len() {
         let item = &records.items()[index];
         let at = SourceOffset(item.offset);
         let Some(headers) = headers.remove(&item.offset) else { continue };
-        if let Some((bad, _)) = headers.iter().find(|(key, _)| !is_fit(key)) {
-            let reason = format!(
-                "the record at {at} has a header key ({:?}) that is not UTF-8 or holds a NUL; on a cycle of flows the record engine cannot carry it",
-                String::from_utf8_lossy(bad)
-            );
-            looked.unfit = Some((at, reason));
-            return Ok(looked);
-        }
         let ours: Vec<&Option<Bytes>> =
             headers.iter().filter(|(key, _)| key == HEADER.as_bytes()).map(|(_, value)| value).collect();
         if let Some(value) = ours.first() {
             let content = content(records.key(item), records.value(item), &headers);
-            looked.claims.push(Claim::read(at, value.as_deref().unwrap_or_default(), ours.len(), content));
+            claims.push(Claim::read(at, value.as_deref().unwrap_or_default(), ours.len(), content));
         }
         records.set_headers(index, headers);
     }
-    Ok(looked)
+    Ok(claims)
 }
 
-fn is_fit(key: &[u8]) -> bool {
+/// Whether rdkafka writes a header key as it is: it takes UTF-8 without NUL.
+pub(super) fn is_fit(key: &[u8]) -> bool {
     !key.contains(&0) && std::str::from_utf8(key).is_ok()
 }
 
@@ -76,9 +60,9 @@ pub fn content(key: Option<&[u8]>, value: Option<&[u8]>, headers: &RawHeaders) -
 pub fn stamp(records: &mut Records, index: usize, before: &[Hop], own: &Hop) {
     let item = &records.items()[index];
     let mut headers = match &item.headers {
-        super::Headers::Raw(headers) => headers.clone(),
+        Headers::Raw(headers) => headers.clone(),
         // detached headers do not come through here: `look` made them raw
-        super::Headers::None | super::Headers::Detached(_) => RawHeaders::new(),
+        Headers::None | Headers::Detached(_) => RawHeaders::new(),
     };
     headers.retain(|(key, _)| key != HEADER.as_bytes());
     let content = content(records.key(item), records.value(item), &headers);

@@ -14,9 +14,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 
+use super::exact::{self, Exact, Written};
 use super::{Headers, Records, base_config};
-use crate::cluster::ClusterSpec;
 use crate::cluster::ports::{Sink, SinkEvent};
+use crate::cluster::{Admin, ClusterSpec};
 use crate::core::batch::{Batch, Session, SourceRange};
 use crate::core::ids::{LaneId, SourceOffset, TargetOffset, TopicName};
 use crate::core::lane::Failure;
@@ -106,14 +107,20 @@ pub struct RecordSink {
     lanes: HashMap<LaneId, usize>,
     backlog: VecDeque<Queued>,
     events: Vec<SinkEvent>,
+    exact: Exact,
 }
 
 impl RecordSink {
-    /// A producer of `spec`; it connects when the first record is written.
+    /// A producer of `spec`; it connects when the first record is written. `admin` speaks to the same cluster.
     ///
     /// # Errors
     /// A setting that librdkafka refuses.
-    pub fn new(spec: &ClusterSpec, settings: &SinkSettings) -> Result<Self, KafkaError> {
+    pub fn new(
+        spec: &ClusterSpec,
+        settings: &SinkSettings,
+        admin: Admin,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Self, KafkaError> {
         let mut config = base_config(spec);
         let mut tunable = |key: &str, value: &str| {
             if config.get(key).is_none() {
@@ -142,6 +149,7 @@ impl RecordSink {
             lanes: HashMap::new(),
             backlog: VecDeque::new(),
             events: Vec::new(),
+            exact: Exact::new(admin, runtime, &settings.compression),
         })
     }
 
@@ -203,6 +211,23 @@ impl RecordSink {
                 self.backlog.pop_front();
                 continue;
             }
+            if queued.next == 0 && queued.batch.payload.items().iter().any(exact::needs_exact) {
+                // what went before lands first, and nothing overtakes it
+                if writer.pending.is_empty() && self.exact.is_idle() {
+                    pend(writer, queued);
+                    writer.sequence +=
+                        self.exact.write((queued.slot, writer.sequence), &writer.topic, &queued.batch, &queued.skip);
+                    queued.next = usize::MAX;
+                }
+                return;
+            }
+            if self.exact.is_busy_with(queued.slot) {
+                if queued.next == usize::MAX {
+                    self.backlog.pop_front();
+                    continue;
+                }
+                return;
+            }
             match push_batch(&self.producer, writer, queued) {
                 Ok(true) => {
                     self.backlog.pop_front();
@@ -259,6 +284,28 @@ impl RecordSink {
         }
     }
 
+    /// What the exact path has written: one answer for a whole batch.
+    fn take_exact(&mut self) {
+        let Some(Written { slot, first_sequence, outcome }) = self.exact.take() else { return };
+        let Some(writer) = self.slots.get_mut(slot) else { return };
+        // a batch that was given up in the meantime is not asked about any more
+        let Some(pending) = writer.pending.front_mut().filter(|p| p.first_sequence == first_sequence) else { return };
+        pending.left = 0;
+        let range = pending.range;
+        match outcome {
+            Ok(base) => {
+                for (index, (_, landed)) in pending.landed.iter_mut().enumerate() {
+                    *landed = Some(base.plus(index as u64));
+                }
+                self.finish(slot, 0);
+            }
+            Err(error) => {
+                self.finish(slot, 0);
+                self.fail(slot, exact::judge(&error, range));
+            }
+        }
+    }
+
     /// Reports a batch whose records are all answered.
     fn finish(&mut self, slot: usize, at: usize) {
         let writer = &mut self.slots[slot];
@@ -302,6 +349,16 @@ impl RecordSink {
     }
 }
 
+/// Notes what of a batch will be answered.
+fn pend(writer: &mut Writer, queued: &Queued) {
+    let offsets = queued.batch.payload.items().iter().map(|item| SourceOffset(item.offset));
+    let landed: Vec<_> =
+        offsets.filter(|offset| queued.skip.binary_search(offset).is_err()).map(|offset| (offset, None)).collect();
+    let left = landed.len();
+    let (session, range) = (queued.batch.session, queued.batch.range);
+    writer.pending.push_back(Pending { session, range, first_sequence: writer.sequence, landed, left });
+}
+
 /// Sends what is left of a batch. `false`: the queue is full. An error names the record that cannot be sent.
 fn push_batch(
     producer: &BaseProducer<Context>,
@@ -312,12 +369,7 @@ fn push_batch(
     let partition = queued.batch.lane.partition.0;
     let records = &queued.batch.payload;
     if queued.next == 0 {
-        let offsets = records.items().iter().map(|item| SourceOffset(item.offset));
-        let landed: Vec<_> =
-            offsets.filter(|offset| queued.skip.binary_search(offset).is_err()).map(|offset| (offset, None)).collect();
-        let left = landed.len();
-        let (session, range) = (queued.batch.session, queued.batch.range);
-        writer.pending.push_back(Pending { session, range, first_sequence: writer.sequence, landed, left });
+        pend(writer, queued);
     }
     while let Some(item) = records.items().get(queued.next) {
         let offset = SourceOffset(item.offset);
@@ -363,7 +415,7 @@ fn owned(headers: &Headers) -> Option<OwnedHeaders> {
         Headers::Raw(raw) => {
             let mut owned = OwnedHeaders::new_with_capacity(raw.len());
             for (key, value) in raw {
-                let key = std::str::from_utf8(key).expect("the source lets only UTF-8 through as raw headers");
+                let key = std::str::from_utf8(key).expect("batches with other keys are written by the exact path");
                 owned = owned.insert(Header { key, value: value.as_deref() });
             }
             Some(owned)
@@ -417,7 +469,7 @@ impl Sink for RecordSink {
     fn reset(&mut self, lane: &LaneId, session: Session) {
         let Some(&slot) = self.lanes.get(lane) else { return };
         // a batch that was handed over in part keeps what librdkafka has; the rest is never sent
-        let cut = self.backlog.iter().find(|queued| queued.slot == slot && queued.next > 0).is_some();
+        let cut = self.backlog.iter().any(|queued| queued.slot == slot && (1..usize::MAX).contains(&queued.next));
         let writer = &mut self.slots[slot];
         if cut && let Some(pending) = writer.pending.back_mut() {
             let sent = (writer.sequence - pending.first_sequence) as usize;
@@ -445,6 +497,7 @@ impl Sink for RecordSink {
         let wait = if self.events.is_empty() { max_wait } else { Duration::ZERO };
         self.producer.poll(wait);
         self.take_reports();
+        self.take_exact();
         self.replace_if_dead();
         self.push();
         self.finish_resets();

@@ -10,8 +10,7 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::probe::{Probe, probe};
-use super::raw::{self, Looked};
-use super::{GROUP_ID, Headers, Records, base_config};
+use super::{GROUP_ID, Headers, Records, base_config, exact, raw};
 use crate::cluster::ends::EndsBoard;
 use crate::cluster::offsets::Partition;
 use crate::cluster::ports::{Source, SourceEvent};
@@ -163,24 +162,15 @@ impl RecordSource {
         let mut range = SourceRange::new(gathered.from, reader.next);
         let mut claims = Vec::new();
         let mut failure = None;
-        if self.provenance {
-            let looked = self.runtime.block_on(raw::look(&self.admin, &key, range, &mut gathered.payload));
-            match looked {
-                Ok(Looked { claims: found, unfit: None }) => claims = found,
-                Ok(Looked { claims: found, unfit: Some((at, reason)) }) => {
-                    claims = found;
-                    gathered.payload.truncate(at.get());
-                    range.to = at;
-                    failure = Some(Failure::Poison { range: SourceRange::new(at, at.next()), reason });
-                }
+        if self.provenance || gathered.payload.items.iter().any(exact::needs_exact) {
+            match self.runtime.block_on(raw::look(&self.admin, &key, range, &mut gathered.payload)) {
+                Ok(found) => claims = found,
                 Err(error) => {
                     gathered.payload.truncate(range.from.get());
-                    range.to = range.from;
+                    (range.to, reader.next, reader.stopped) = (range.from, range.from, true);
                     failure = Some(Failure::Retry { reason: error.to_string() });
                 }
             }
-            reader.next = range.to;
-            reader.stopped = failure.is_some();
         }
         let ends = ends_of(&self.ends, &key, range.to);
         let records = u32::try_from(gathered.payload.items.len()).unwrap_or(u32::MAX);
