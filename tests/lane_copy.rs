@@ -72,7 +72,7 @@ async fn l8_a_record_too_large_for_the_target_stops_its_lane_alone() {
     // the other lane goes on, and nothing behind the record came before it
     world.east.fill("big", 1, 0, 1_000).await;
     wait_position(&daemon, "big", 1, 1_000).await;
-    assert_eq!(lane(&daemon, "big", 0).unwrap().position.unwrap().get(), 300);
+    assert!(lane(&daemon, "big", 0).unwrap().position.unwrap().get() <= 300);
     assert_eq!(world.west.numbers("big", 0).await, (0..300).collect::<Vec<_>>());
     assert_eq!(world.west.numbers("big", 1).await, (0..1_000).collect::<Vec<_>>());
     daemon.stop().await;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use causeway_wire::client::{TIMESTAMP_EARLIEST, TIMESTAMP_LATEST};
 use causeway_wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use causeway_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use causeway_wire::{ApiKey, ErrorCode};
 
 use super::{Admin, ClusterError};
 use crate::core::batch::{SourceEnds, TargetEnds};
-use crate::core::ids::{LeaderEpoch, SourceOffset, TargetOffset};
+use crate::core::ids::{LeaderEpoch, SourceOffset, TargetOffset, TopicId};
 
 /// Up to the high watermark.
 const READ_UNCOMMITTED: i8 = 0;
@@ -78,6 +79,39 @@ impl Admin {
     pub async fn offset_at(&self, topic: &str, partition: i32, timestamp: i64) -> Result<Option<i64>, ClusterError> {
         let listed = self.client.list_offset(topic, partition, timestamp).await.map_err(|e| self.fail(e))?;
         Ok((listed.offset >= 0).then_some(listed.offset))
+    }
+
+    /// The topic IDs of these partitions as their own leaders know them: whoever serves records of a re-created topic knows its new ID.
+    /// `None`: the leader knows no such topic. Partitions whose leader does not answer are left out.
+    ///
+    /// # Errors
+    /// The cluster does not answer at all.
+    pub async fn topic_ids(&self, of: &[Partition]) -> Result<BTreeMap<Partition, Option<TopicId>>, ClusterError> {
+        let mut leaderless = PerPartition::<()>::new();
+        let mut found = BTreeMap::new();
+        for (node, partitions) in self.by_leader(of, &mut leaderless).await? {
+            let names = dedup(partitions.iter().map(|(topic, _)| topic.as_str()).collect());
+            let named = |name: &&str| MetadataRequestTopic { name: Some((*name).to_owned()), ..Default::default() };
+            let topics = Some(names.iter().map(named).collect());
+            let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
+            let Ok(answer) = self.client.node(node, request).await else { continue };
+            let ids: HashMap<String, Option<TopicId>> = answer
+                .topics
+                .into_iter()
+                .filter_map(|topic| match ErrorCode(topic.error_code) {
+                    ErrorCode::NONE => Some((topic.name?, Some(TopicId(topic.topic_id.0)))),
+                    ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Some((topic.name?, None)),
+                    _ => None,
+                })
+                .collect();
+            let known = |partition: Partition| ids.get(&partition.0).copied().map(|id| (partition, id));
+            found.extend(partitions.into_iter().filter_map(known));
+        }
+        if found.len() < of.len() {
+            let names = dedup(of.iter().map(|(topic, _)| topic.as_str()).collect());
+            self.client.metadata(Some(&names)).await.map_err(|e| self.fail(e))?;
+        }
+        Ok(found)
     }
 
     /// Offset and leader epoch per partition.

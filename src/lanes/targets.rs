@@ -145,6 +145,8 @@ async fn ensure_one(admin: &Admin, name: &str, shape: &Shape<'_>, settings: &Pai
             grown
         }
     };
+    // what the target takes in one batch; a topic that may not be described is taken to have the default
+    let in_force = admin.topic_settings_in_force(name).await.unwrap_or_default();
     let number = |text: &String| text.parse::<usize>().ok();
     let compression =
         settings.wanted.get("compression.type").filter(|codec| *codec != "producer" && *codec != "uncompressed");
@@ -152,7 +154,7 @@ async fn ensure_one(admin: &Admin, name: &str, shape: &Shape<'_>, settings: &Pai
         name: name.to_owned(),
         partitions,
         compression: compression.cloned().unwrap_or_else(|| DEFAULT_COMPRESSION.to_owned()),
-        message_bytes_max: settings.wanted.get("max.message.bytes").and_then(number),
+        message_bytes_max: in_force.get("max.message.bytes").and_then(number),
         refusal: refusal(name, wanted, partitions),
     })
 }

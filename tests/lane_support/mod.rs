@@ -62,6 +62,8 @@ impl Side {
         let answer =
             self.client.controller(CreateTopicsRequest { topics: vec![topic], ..Default::default() }).await.unwrap();
         assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
+        // a topic made anew has another ID than the one the client remembers
+        self.client.metadata(Some(&[&answer.topics[0].name])).await.unwrap();
     }
 
     pub async fn produce(&self, topic: &str, partition: i32, batch: Bytes) -> i64 {

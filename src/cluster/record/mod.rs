@@ -3,6 +3,7 @@
 //! Headers are taken over as librdkafka holds them (`detach` copies names with their lengths), never read through Rust strings: rdkafka would
 //! panic at a header key that is not UTF-8 and cut one at NUL.
 
+mod confirm;
 mod exact;
 mod probe;
 pub mod raw;

@@ -4,7 +4,7 @@
 //! retry, another order. What can not be written at all (too large, refused) is fatal for the producer (`enable.gapless.guarantee`): nothing after
 //! it lands, the lanes of this producer start again from their durable positions, and the lane that holds the record stops alone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -257,10 +257,12 @@ impl RecordSink {
             let context: &Context = self.producer.context();
             std::mem::take(&mut *context.reports.lock().unwrap_or_else(PoisonError::into_inner))
         };
+        // librdkafka's batch is refused as a whole: all records refused together are the smallest range known to hold the bad one
+        let mut failed: BTreeMap<usize, (SourceRange, KafkaError)> = BTreeMap::new();
         for (token, report) in reports {
             let (slot, sequence) = (token >> SEQUENCE_BITS, token as u64 & ((1 << SEQUENCE_BITS) - 1));
             let Some(writer) = self.slots.get_mut(slot) else { continue };
-            // from the newest back: reports come mostly in order, so the front is the usual answer
+            // reports come mostly in order, so the front is the usual answer
             let Some(at) = writer.pending.iter().position(|p| sequence < p.first_sequence + p.landed.len() as u64)
             else {
                 continue;
@@ -270,17 +272,20 @@ impl RecordSink {
             let (offset, landed) = &mut pending.landed[index as usize];
             let offset = *offset;
             pending.left -= 1;
-            let failure = match report {
-                Ok(target) => {
-                    *landed = Some(TargetOffset(target));
-                    None
+            match report {
+                Ok(target) => *landed = Some(TargetOffset(target)),
+                Err(error) => {
+                    let (range, first) =
+                        failed.entry(slot).or_insert_with(|| (SourceRange::new(offset, offset), error.clone()));
+                    if *first == error {
+                        range.to = range.to.max(offset.next());
+                    }
                 }
-                Err(error) => Some(judge(&error, SourceRange::new(offset, offset.next()))),
-            };
-            self.finish(slot, at);
-            if let Some(failure) = failure {
-                self.fail(slot, failure);
             }
+            self.finish(slot, at);
+        }
+        for (slot, (range, error)) in failed {
+            self.fail(slot, judge(&error, range));
         }
     }
 

@@ -9,6 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::confirm::{Confirm, Confirmed};
 use super::probe::{Probe, probe};
 use super::{GROUP_ID, Headers, Records, base_config, exact, raw};
 use crate::cluster::ends::EndsBoard;
@@ -25,6 +26,10 @@ const POLL_RECORDS_MAX: usize = 4_000;
 const POLL_BYTES_MAX: usize = 2 << 20;
 /// A reader that brings nothing for this long though the log goes on is looked into: the rest may be markers only.
 const SILENCE: Duration = Duration::from_millis(150);
+/// Look-ups that find what the consumer does not bring, before it is set anew: some seconds, in which librdkafka may still be reconnecting.
+const MISSED_MAX: u32 = 20;
+/// Wait for records while batches wait for a leader's word.
+const CONFIRM_WAIT: Duration = Duration::from_millis(1);
 /// Results of look-ups waiting to be taken; one is out per lane at most, and a full queue only delays a look-up.
 const LOOKUPS_MAX: usize = 1_024;
 /// Prefetched bytes per topic flow, kB: what one round trip of 100 ms brings at 1.3 Gbit/s.
@@ -43,6 +48,8 @@ struct Reader {
     at_end: bool,
     last_news: Instant,
     looking: bool,
+    /// Look-ups in a row that found records which the consumer does not bring.
+    missed: u32,
 }
 
 struct LookedUp {
@@ -71,6 +78,7 @@ pub struct RecordSource {
     next_check: Instant,
     /// Headers are read, and claims found in them.
     provenance: bool,
+    confirm: Confirm,
 }
 
 impl RecordSource {
@@ -111,6 +119,7 @@ impl RecordSource {
             .create()?;
         Ok(RecordSource {
             consumer,
+            confirm: Confirm::new(admin.clone(), runtime.clone()),
             admin,
             ends,
             runtime,
@@ -183,12 +192,11 @@ impl RecordSource {
             timestamp_max: timestamps().max().unwrap_or(-1),
             claims,
         };
-        reader.at_end = false;
+        (reader.at_end, reader.missed) = (false, 0);
         reader.last_news = Instant::now();
         let (lane, session, payload) = (reader.id.clone(), reader.session, gathered.payload);
         if !range.is_empty() {
-            let batch = Batch { lane: lane.clone(), session, range, ends, summary, payload };
-            self.events.push(SourceEvent::Batch(batch));
+            self.confirm.push(Batch { lane: lane.clone(), session, range, ends, summary, payload });
         }
         if let Some(failure) = failure {
             self.unassign(&key);
@@ -269,7 +277,9 @@ impl RecordSource {
             }
             let Some(reader) = self.readers.get_mut(&key) else { continue };
             reader.looking = false;
-            if reader.session != session || reader.next != from || reader.stopped {
+            // what was read before has to go out before anything is said about what follows it
+            let early = self.confirm.has(&key);
+            if early || reader.session != session || reader.next != from || reader.stopped {
                 continue;
             }
             reader.last_news = Instant::now();
@@ -288,11 +298,16 @@ impl RecordSource {
                 let summary =
                     Summary { shape: Shape::Holes, timestamp_min: -1, timestamp_max: -1, ..Summary::default() };
                 let (range, payload) = (SourceRange::new(next, to), Records::default());
-                let batch = Batch { lane, session, range, ends, summary, payload };
-                self.events.push(SourceEvent::Batch(batch));
+                self.confirm.push(Batch { lane, session, range, ends, summary, payload });
                 return;
             }
-            Probe::NothingBefore(_) => return,
+            Probe::NothingBefore(_) => {
+                reader.missed += 1;
+                if reader.missed < MISSED_MAX {
+                    return;
+                }
+                Failure::Retry { reason: format!("there are records at {next}, but the consumer does not bring them") }
+            }
             Probe::OutOfRange | Probe::Gone => {
                 reader.stopped = true;
                 self.unassign(key);
@@ -306,6 +321,25 @@ impl RecordSource {
         reader.stopped = true;
         self.unassign(key);
         self.events.push(SourceEvent::Failed { lane, session, failure });
+    }
+
+    /// Batches that were confirmed go out; a lane whose topic is another one now is stopped and says so.
+    fn take_confirmed(&mut self) {
+        for confirmed in self.confirm.take() {
+            match confirmed {
+                Confirmed::Same(batch) => self.events.push(SourceEvent::Batch(batch)),
+                Confirmed::Other(batch, topic_id) => {
+                    let key = key_of(&batch.lane);
+                    let ours = |reader: &&mut Reader| reader.session == batch.session && !reader.stopped;
+                    if let Some(reader) = self.readers.get_mut(&key).filter(ours) {
+                        reader.stopped = true;
+                        let Batch { lane, session, ends, .. } = batch;
+                        self.unassign(&key);
+                        self.events.push(SourceEvent::OutOfRange { lane, session, topic_id, ends });
+                    }
+                }
+            }
+        }
     }
 
     /// Lanes that reached their end say so; lanes that stay silent before it are looked into.
@@ -404,12 +438,15 @@ impl Source for RecordSource {
             at_end: false,
             last_news: Instant::now(),
             looking: false,
+            missed: 0,
         };
         self.readers.insert(key.clone(), reader);
         let mut list = TopicPartitionList::new();
         let assigned = list
             .add_partition_offset(&key.0, key.1, Offset::Offset(from.get()))
-            .and_then(|()| self.consumer.incremental_assign(&list));
+            .and_then(|()| self.consumer.incremental_assign(&list))
+            // a pause outlives the assignment in which it was asked for
+            .and_then(|()| self.consumer.resume(&list));
         if let Err(error) = assigned {
             let failure = Failure::Retry { reason: format!("assigning {lane}: {error}") };
             self.events.push(SourceEvent::Failed { lane: lane.clone(), session, failure });
@@ -434,9 +471,20 @@ impl Source for RecordSource {
     }
 
     fn poll(&mut self, max_wait: Duration) -> Vec<SourceEvent<Records>> {
-        let wait = if self.events.is_empty() { max_wait } else { Duration::ZERO };
         self.take_lookups();
-        self.read(wait);
+        self.take_confirmed();
+        let wait = match self.events.is_empty() {
+            true if self.confirm.is_empty() => max_wait,
+            // an answer is on its way
+            true => max_wait.min(CONFIRM_WAIT),
+            false => Duration::ZERO,
+        };
+        if self.confirm.is_full() {
+            std::thread::sleep(wait);
+        } else {
+            self.read(wait);
+        }
+        self.take_confirmed();
         self.check_ends();
         std::mem::take(&mut self.events)
     }
