@@ -380,9 +380,10 @@ impl Opening<'_> {
         if let Some(&doubt) = self.touched.first()
             && best.1 > doubt
             && let Some(&older) = snapshots.range(..=doubt).next_back()
+            && segments.first_key_value().is_some_and(|(first, _)| *first <= older)
             && let Some(found) = snapshot::read(self.disk, self.dir, older)?
         {
-            // Replaying all that was in doubt also tells which transactions were aborted there.
+            // Replaying all that was in doubt also tells which transactions were aborted there. (The log must reach back that far.)
             best = (found, older);
         }
         let (snapshot, from) = best;

@@ -22,10 +22,13 @@ fn mem_config(disk: &MemDisk) -> ManagerConfig {
     ManagerConfig { disk: Arc::new(disk.clone()), ..config(Path::new("/logs")) }
 }
 
+/// Seeds that once found a bug: segments or snapshots coming back after their removal, a snapshot spoiled while it was the only one, lost epochs.
+const ONCE_BROKEN: [u64; 8] = [11, 118, 166, 336, 1208, 1637, 1874, 2865];
+
 #[test]
 fn r24_a_power_cut_at_any_operation_leaves_an_acknowledged_prefix() {
     let histories = std::env::var("CRASH_HISTORIES").ok().and_then(|count| count.parse().ok()).unwrap_or(HISTORIES);
-    for seed in 0..histories {
+    for seed in ONCE_BROKEN.into_iter().chain(0..histories) {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut disk = MemDisk::default();
         let mut model = Model::default();
