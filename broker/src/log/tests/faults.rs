@@ -187,8 +187,8 @@ fn weaker_flush_modes_acknowledge_at_once_and_interval_flushes_soon() {
 
 #[test]
 fn many_appenders_share_flushes() {
-    let dir = tempfile::tempdir().unwrap();
-    let (manager, log) = fresh(dir.path());
+    let (disk, manager, log) = mem(FlushPolicy::Ack);
+    disk.set_faults(Faults { slow_sync: Duration::from_millis(3), ..Faults::default() });
     let before = manager.flushes();
     const APPENDERS: usize = 16;
     const EACH: usize = 25;

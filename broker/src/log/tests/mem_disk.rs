@@ -41,6 +41,8 @@ pub struct Faults {
     pub write: Option<(u32, io::ErrorKind)>,
     /// The n-th flush of a file fails.
     pub sync: Option<u32>,
+    /// Every flush takes this long.
+    pub slow_sync: std::time::Duration,
     /// Every write stops after so many bytes.
     pub short: Option<usize>,
     /// The n-th shrinking of a file fails.
@@ -228,6 +230,8 @@ impl DiskFile for MemFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let slow = self.disk.world().faults.slow_sync;
+        std::thread::sleep(slow);
         let mut world = self.disk.step();
         if due(&mut world.faults.sync) {
             return Err(io::Error::other("injected: flush failed"));
