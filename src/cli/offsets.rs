@@ -10,7 +10,7 @@ use super::{
 use crate::core::{
     ids::{PartitionId, SourceOffset, TargetOffset, TopicName},
     offset_map::Exactness,
-    progress::LaneState,
+    progress::{LaneState, Progress},
 };
 use crate::groups::place::lane_of;
 
@@ -78,12 +78,12 @@ pub async fn run(verb: OffsetsVerb, out: &Out) -> anyhow::Result<Exit> {
     let Some(lane) = lane_of(progress.state(), &topic, PartitionId(args.partition), id) else {
         anyhow::bail!("flow {}: {}-{} was never mirrored", flow.name, args.topic, args.partition);
     };
-    let answers = translate(lane, &args.source, &args.target);
+    let answers = translate(progress.state(), lane, &args.source, &args.target);
     out.show(&answers, |answers| lines(answers))?;
     Ok(Exit::Fine)
 }
 
-fn translate(lane: &LaneState, sources: &[i64], targets: &[i64]) -> Vec<Translated> {
+fn translate(progress: &Progress, lane: &LaneState, sources: &[i64], targets: &[i64]) -> Vec<Translated> {
     let answer = |source, target, direction, exactness: Exactness| Translated {
         topic: lane.lane().topic().clone(),
         target_topic: lane.target_topic().clone(),
@@ -96,7 +96,7 @@ fn translate(lane: &LaneState, sources: &[i64], targets: &[i64]) -> Vec<Translat
     };
     let forth = sources.iter().map(|&offset| {
         let source = SourceOffset(offset);
-        let found = lane.map().translate(source);
+        let found = progress.translate(lane, source);
         answer(source, found.offset, "source-to-target", found.exactness)
     });
     let back = targets.iter().map(|&offset| {

@@ -5,6 +5,7 @@ pub mod failover;
 pub mod gap;
 pub mod graph;
 pub mod groups;
+pub mod held;
 pub mod ids;
 pub mod lane;
 pub mod offset_map;

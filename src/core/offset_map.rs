@@ -312,6 +312,19 @@ impl OffsetMap {
         (run.target_first <= t).then(|| run.source_first.plus(t.since(run.target_first)))
     }
 
+    /// The first target offset from `t` on that holds no copy this map knows of; `target_to` at most.
+    #[must_use]
+    pub fn first_not_copied(&self, t: TargetOffset) -> TargetOffset {
+        let mut at = t;
+        for run in &self.runs[self.runs.partition_point(|run| run.target_last() < t)..] {
+            if run.target_first > at {
+                break;
+            }
+            at = run.target_last().next();
+        }
+        at
+    }
+
     /// Forgets what the target no longer holds below its log start.
     pub fn trim_target(&mut self, log_start: TargetOffset) {
         if log_start <= self.target_from {

@@ -70,7 +70,7 @@ fn group_cut(progress: &Progress, lanes: &[LaneCut], position: &position::Positi
         target_topic: lane.target_topic().clone(),
         partition: position.partition,
         source: position.source,
-        target: lane.map().translate(position.source).offset.min(cut.target),
+        target: progress.translate(lane, position.source).offset.min(cut.target),
     })
 }
 

@@ -141,7 +141,7 @@ async fn place_group(
         let target_topic = lane.target_topic().clone();
         let key = (target_topic.clone(), position.partition);
         let Some(ends) = ends.get(&key).copied() else { continue };
-        let translation = lane.map().translate(position.source);
+        let translation = progress.state().translate(lane, position.source);
         let last = progress.state().group(&group, &position.topic, position.partition).copied();
         let committed = committed.get(&key).copied();
         let place = Place { source: position.source, translation: Some(translation), ends, committed, last };

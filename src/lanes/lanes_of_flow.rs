@@ -254,14 +254,26 @@ impl LanesOfFlow {
         let suppressed = with_progress(&self.progress, |progress| progress.suppressed(id));
         let policy = self.policy();
         let lane = Lane::new(id.clone(), target_topic_of(&opening, known), self.epoch, policy, suppressed);
+        let lane = self.guarded(lane);
         known.mailbox.send(ToPipeline::Open { lane: Box::new(lane), opening: Box::new(opening) });
     }
 
     fn open_failed(&self, id: &LaneId, failure: Failure) {
         let Some(known) = self.lanes.get(id) else { return };
-        let lane = Lane::new(id.clone(), known.target_topic.clone(), self.epoch, self.policy(), Default::default());
+        let suppressed = with_progress(&self.progress, |progress| progress.suppressed(id));
+        let lane = Lane::new(id.clone(), known.target_topic.clone(), self.epoch, self.policy(), suppressed);
+        let lane = self.guarded(lane);
         known.mailbox.send(ToPipeline::Prepare { lane: Box::new(lane) });
         known.mailbox.send(ToPipeline::Tell { lane: id.clone(), event: Event::Failed(failure) });
+    }
+
+    /// On a cycle a lane keeps where held-back records lie at the target.
+    fn guarded(&self, lane: Lane) -> Lane {
+        if self.guard.is_none() {
+            return lane;
+        }
+        let held = with_progress(&self.progress, |progress| progress.held(lane.id()).cloned());
+        lane.on_a_cycle(held)
     }
 
     async fn start(

@@ -253,7 +253,8 @@ impl Pipeline {
                 continue;
             }
             match guard.judge(batch, since, slot.lane.target_topic(), slot.target_topic_id) {
-                Judged::Done { batch, suppressed, forged } => {
+                Judged::Done { batch, suppressed, held, forged } => {
+                    held.into_iter().for_each(|(source, target)| slot.lane.note_held(source, target));
                     slot.lane.count_forged(forged);
                     self.drive(id, Event::Fetched { batch, suppressed });
                 }

@@ -32,8 +32,8 @@ pub(super) struct Guard {
 
 /// What became of a batch's claims.
 pub(super) enum Judged {
-    /// It goes on, without these; so many were forged, and are delivered.
-    Done { batch: Batch<Records>, suppressed: Vec<SourceOffset>, forged: u64 },
+    /// It goes on, without these; some of them lie at the target there; so many were forged, and are delivered.
+    Done { batch: Batch<Records>, suppressed: Vec<SourceOffset>, held: Vec<(SourceOffset, TargetOffset)>, forged: u64 },
     /// The map has to move on first.
     Wait(Batch<Records>),
     /// The target could not be asked.
@@ -51,6 +51,7 @@ impl Guard {
     ) -> Judged {
         let mut suppressed = Vec::new();
         let mut before: HashMap<SourceOffset, Vec<Hop>> = HashMap::new();
+        let mut held = Vec::new();
         let mut forged = 0;
         for claim in &batch.summary.claims {
             let waited_out = since.elapsed() > MAP_WAIT_MAX;
@@ -64,7 +65,11 @@ impl Guard {
                 judgement => judgement,
             };
             match judgement {
-                Judgement::Suppress => suppressed.push(claim.at),
+                Judgement::Suppress => {
+                    suppressed.push(claim.at);
+                    let there = claim.hops.iter().rev().find(|hop| hop.cluster == self.target_id);
+                    held.extend(there.map(|hop| (claim.at, TargetOffset(hop.offset.get()))));
+                }
                 Judgement::PassForged => forged += 1,
                 _ => {
                     before.insert(claim.at, claim.hops.clone());
@@ -76,7 +81,7 @@ impl Guard {
             metrics::counter!(names::LOOP_RECORDS_DROPPED, "flow" => self.flow.clone(), "topic" => batch.lane.topic().to_string())
                 .increment(suppressed.len() as u64);
         }
-        Judged::Done { batch, suppressed, forged }
+        Judged::Done { batch, suppressed, held, forged }
     }
 
     fn judge_one(&self, claim: &Claim, lane: &LaneId, target_topic_id: TopicId, waited_out: bool) -> Judgement {

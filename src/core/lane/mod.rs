@@ -19,6 +19,7 @@ use self::{
 };
 use super::{
     batch::{Batch, Session, SourceEnds, SourceRange},
+    held::Held,
     ids::{FlowEpoch, LaneId, SourceOffset, TargetOffset, TopicId, TopicName, UnixMillis},
     offset_map::Run,
     planted::{self, Bug},
@@ -70,6 +71,9 @@ pub struct Lane {
     gap_accepted: bool,
     suppressed: Suppressed,
     suppressed_dirty: bool,
+    /// Where held-back records lie at the target; `None` off a cycle.
+    held: Option<Held>,
+    held_dirty: bool,
 }
 
 impl Lane {
@@ -101,6 +105,8 @@ impl Lane {
             gap_accepted: false,
             suppressed,
             suppressed_dirty: false,
+            held: None,
+            held_dirty: false,
         }
     }
 
@@ -154,6 +160,20 @@ impl Lane {
     pub fn is_caught_up(&self) -> bool {
         let at_end = |ends: SourceEnds| self.durable.is_some_and(|position| position >= ends.last_stable);
         self.state == State::Running && self.window.is_empty() && !self.dirty && self.ends.is_some_and(at_end)
+    }
+    /// The lane lies on a cycle: from now on it is written down where held-back records lie at the target.
+    #[must_use]
+    pub fn on_a_cycle(mut self, held: Option<Held>) -> Self {
+        self.held_dirty = held.is_none();
+        self.held = Some(held.unwrap_or_default());
+        self
+    }
+    /// Notes where a record that is held back lies at the target. To be said before its batch is `Fetched`.
+    pub fn note_held(&mut self, source: SourceOffset, target: TargetOffset) {
+        if let Some(held) = &mut self.held {
+            held.push(source, target);
+            self.held_dirty = true;
+        }
     }
     /// Counts records that were found to be forged or copied by an application, and were delivered.
     pub fn count_forged(&mut self, records: u64) {
@@ -339,6 +359,11 @@ impl Lane {
         let mut records = std::mem::take(&mut self.owed);
         records.extend(work.take_records());
         let position = work.position();
+        if let Some(held) = self.held.as_ref().filter(|_| self.held_dirty) {
+            // before the chunk: a position is never durable without what was held back before it
+            records.insert(0, Record::held(self.id.clone(), held.clone()));
+        }
+        self.held_dirty = false;
         if std::mem::take(&mut self.suppressed_dirty) {
             records.push(Record::suppressed(self.id.clone(), self.suppressed));
         }

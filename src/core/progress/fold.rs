@@ -7,7 +7,9 @@ use crate::core::{
     failover::{ForkPoint, Switch},
     gap::Gap,
     groups::LastWritten,
+    held::Held,
     ids::{FlowEpoch, GroupName, LaneId, PartitionId, SourceOffset, TopicName, UnixMillis},
+    offset_map::Translation,
 };
 
 /// Who holds a flow.
@@ -32,6 +34,7 @@ pub struct Progress {
     switches: BTreeMap<String, Switch>,
     forks: BTreeMap<LaneId, ForkPoint>,
     suppressed: BTreeMap<LaneId, Suppressed>,
+    held: BTreeMap<LaneId, Held>,
     seen: BTreeMap<TopicName, SourceSeen>,
     refused: u64,
 }
@@ -91,6 +94,8 @@ impl Progress {
                 put(&mut self.suppressed, lane, Some(counts));
             }
             (Key::Suppressed { lane }, None) => put(&mut self.suppressed, lane, None),
+            (Key::Held { lane }, Some(Value::Held(held))) => put(&mut self.held, lane, Some(held)),
+            (Key::Held { lane }, None) => put(&mut self.held, lane, None),
             (Key::SourceSeen { topic }, Some(Value::SourceSeen(seen))) => put(&mut self.seen, topic, Some(seen)),
             (Key::SourceSeen { topic }, None) => put(&mut self.seen, topic, None),
             // a value under a key of another kind: not ours
@@ -170,6 +175,19 @@ impl Progress {
     #[must_use]
     pub fn source_seen(&self, topic: &TopicName) -> Option<&SourceSeen> {
         self.seen.get(topic)
+    }
+    /// What a lane on a cycle held back; `None` for lanes that are on none.
+    #[must_use]
+    pub fn held(&self, lane: &LaneId) -> Option<&Held> {
+        self.held.get(lane)
+    }
+    /// Where a reader of the lane's source goes on at the target: never ahead of a record it has not seen, on a cycle too (L3).
+    #[must_use]
+    pub fn translate(&self, lane: &LaneState, x: SourceOffset) -> Translation {
+        match self.held.get(lane.lane()) {
+            Some(held) => held.translate(lane.map(), x),
+            None => lane.map().translate(x),
+        }
     }
     /// Records left out: written by an instance that had lost the flow, or contradicting themselves.
     #[must_use]

@@ -19,6 +19,7 @@ use super::{
     failover::{ForkPoint, Switch},
     gap::Gap,
     groups::LastWritten,
+    held::Held,
     ids::{
         FlowEpoch, FlowName, GroupName, LaneId, LeaderEpoch, PartitionId, SourceOffset, TargetOffset, TopicId,
         TopicName, UnixMillis,
@@ -90,6 +91,11 @@ pub enum Key {
         /// The lane.
         lane: LaneId,
     },
+    /// Where the records lie at the target that loop prevention held back; only lanes on a cycle have it.
+    Held {
+        /// The lane.
+        lane: LaneId,
+    },
     /// Where a source topic's partitions ended when last seen: all that is known of a source that burned.
     SourceSeen {
         /// The source topic.
@@ -120,6 +126,8 @@ pub enum Value {
     Fork(ForkPoint),
     /// See [`Key::Suppressed`].
     Suppressed(Suppressed),
+    /// See [`Key::Held`].
+    Held(Held),
     /// See [`Key::SourceSeen`].
     SourceSeen(SourceSeen),
 }
@@ -231,6 +239,12 @@ impl Record {
     #[must_use]
     pub fn source_seen(topic: TopicName, seen: SourceSeen) -> Self {
         Record { key: Key::SourceSeen { topic }, value: Some(Value::SourceSeen(seen)) }
+    }
+
+    /// What a lane on a cycle held back.
+    #[must_use]
+    pub fn held(lane: LaneId, held: Held) -> Self {
+        Record { key: Key::Held { lane }, value: Some(Value::Held(held)) }
     }
 
     /// A lane's loop-prevention counters.
