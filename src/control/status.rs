@@ -68,7 +68,7 @@ async fn pause(
 
 /// Every lane stands, and everything that was sent is acknowledged and written down.
 fn at_rest(flow: &FlowView) -> bool {
-    let rests = |lane: &LaneView| lane.in_flight_records == 0 && matches!(lane.state, LaneState::Stopped(_));
+    let rests = |lane: &LaneView| lane.settled && matches!(lane.state, LaneState::Stopped(_));
     flow.lanes.iter().all(rests)
 }
 

@@ -219,6 +219,7 @@ impl Slot {
             caught_up,
             in_flight_records,
             in_flight_bytes,
+            settled: self.lane.is_settled(),
             attempt: self.retry.attempt(),
             progress_age_seconds: 0.0,
         };

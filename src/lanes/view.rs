@@ -71,6 +71,9 @@ pub struct LaneView {
     pub in_flight_records: u64,
     /// Bytes sent and not yet released.
     pub in_flight_bytes: u64,
+    /// Everything that was sent is acknowledged and written down.
+    #[serde(default)]
+    pub settled: bool,
     /// Tries in a row that failed.
     pub attempt: u32,
     /// Seconds since it moved or was found caught up.

@@ -121,7 +121,8 @@ pub fn fill_transactions(bootstrap: &str, topic: &str, partitions: i32, count: u
     }
 }
 
-fn producer(bootstrap: &str, settings: &[(&str, &str)]) -> BaseProducer {
+/// An idempotent producer with these settings on top.
+pub fn producer(bootstrap: &str, settings: &[(&str, &str)]) -> BaseProducer {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap).set("enable.idempotence", "true").set("linger.ms", "5");
     for (key, value) in settings {

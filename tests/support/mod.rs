@@ -5,6 +5,7 @@
 pub mod flow;
 pub mod kafka;
 pub mod load;
+pub mod mirror;
 pub mod process;
 pub mod read;
 

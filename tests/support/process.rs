@@ -201,6 +201,18 @@ impl Daemon {
         Some((answer.status().as_u16(), body))
     }
 
+    /// Runs a verb on the same configuration that takes no `--admin`.
+    pub fn offline(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(CAUSEWAY);
+        command.args(arguments).arg("-c").arg(&self.config);
+        command.envs(self.env.iter().cloned()).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs a verb that asks the daemon alone.
+    pub fn verb(&self, arguments: &[&str]) -> Output {
+        causeway(&[arguments, &["--admin", &format!("http://{}", self.admin)]].concat())
+    }
+
     /// Runs a verb on the same configuration.
     pub fn causeway(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(CAUSEWAY);

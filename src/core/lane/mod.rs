@@ -145,6 +145,11 @@ impl Lane {
     pub fn in_flight(&self) -> (u64, u64) {
         (self.window.records(), self.window.bytes())
     }
+    /// True when everything that was sent is acknowledged and written down.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.window.is_empty() && !self.dirty && self.outstanding.is_none()
+    }
     /// Tries in a row that failed.
     #[must_use]
     pub fn attempt(&self) -> u32 {
