@@ -48,8 +48,10 @@ fn linger() {
 /// Asserts that no record came back to where it was written: there it stands exactly once, whatever was sent twice to the other side.
 fn assert_no_echo(pair: &Pair) {
     for (side, own) in [(&pair.east, "e-"), (&pair.west, "w-")] {
-        let back: Vec<_> =
-            counts(&all(&side.bootstrap)).into_iter().filter(|(text, count)| text.starts_with(own) && *count > 1).collect();
+        let back: Vec<_> = counts(&all(&side.bootstrap))
+            .into_iter()
+            .filter(|(text, count)| text.starts_with(own) && *count > 1)
+            .collect();
         assert_eq!(back, vec![], "records that came back to {own}");
     }
 }
@@ -96,7 +98,8 @@ fn l4_no_record_comes_back_when_the_daemon_is_killed_under_load() {
 
 fn produce(bootstrap: &str, partition: i32, record: &Rec) {
     let bytes = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| bytes.clone().into());
-    let header = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| RecordHeader { key: key.clone().into(), value: bytes(value) };
+    let header =
+        |(key, value): &(Vec<u8>, Option<Vec<u8>>)| RecordHeader { key: key.clone().into(), value: bytes(value) };
     let mut batch = BatchBuilder::new(Codec::None).base_timestamp(record.timestamp);
     let record = Record {
         key: bytes(&record.key),
@@ -118,7 +121,8 @@ fn f40_what_an_application_writes_with_copied_or_forged_hops_is_delivered_and_co
     write(&pair.east.bootstrap, TOPIC, 0, (0..20).map(|n| format!("e-{n}")));
     wait_union(&pair, 20);
     let mirrored = log(&pair.west.bootstrap, TOPIC, 0);
-    let hops = mirrored[3].headers.iter().find(|(key, _)| key == HOPS).expect("a record on a cycle carries its hops").clone();
+    let hops =
+        mirrored[3].headers.iter().find(|(key, _)| key == HOPS).expect("a record on a cycle carries its hops").clone();
     // an application at the west reads a mirrored record and writes it again, as it is: a record of its own
     produce(&pair.west.bootstrap, 0, &mirrored[3]);
     // another keeps the headers and changes the value; a third puts them elsewhere; a fourth makes them up

@@ -170,7 +170,8 @@ fn a_paused_flow_stands_and_goes_on_where_it_stood() {
         let stood = at_target(&pair);
         // everything that is at the target is written down: nothing waits for the next write
         let preview = json(&daemon, &["failover", FLOW, "--preview"]);
-        let copied: i64 = preview["lanes"].as_array().unwrap().iter().filter_map(|lane| lane["position"].as_i64()).sum();
+        let copied: i64 =
+            preview["lanes"].as_array().unwrap().iter().filter_map(|lane| lane["position"].as_i64()).sum();
         assert_eq!(copied, stood, "{preview:#}");
         std::thread::sleep(Duration::from_millis(700));
         assert_eq!(at_target(&pair), stood, "a paused flow copies");
