@@ -51,25 +51,31 @@ pub struct Fault {
 }
 
 /// Every fault there is; a run draws them from a shuffled deck, so that each comes up equally often.
-pub const ALL: [Fault; 12] = {
-    const fn fault(victim: Victim, blow: Blow) -> Fault {
-        Fault { victim, blow }
-    }
-    [
-        fault(Victim::Daemon, Blow::Kill),
-        fault(Victim::Source, Blow::Kill),
-        fault(Victim::Target, Blow::Kill),
-        fault(Victim::Daemon, Blow::Pause),
-        fault(Victim::Source, Blow::Pause),
-        fault(Victim::Target, Blow::Pause),
-        fault(Victim::Daemon, Blow::Restart),
-        fault(Victim::Source, Blow::Restart),
-        fault(Victim::Target, Blow::Restart),
-        fault(Victim::Daemon, Blow::StoreWiped),
-        fault(Victim::Daemon, Blow::StoreDamaged),
-        fault(Victim::Daemon, Blow::StoreWipedLive),
-    ]
-};
+pub static ALL: [Fault; 12] = [
+    fault(Victim::Daemon, Blow::Kill),
+    fault(Victim::Source, Blow::Kill),
+    fault(Victim::Target, Blow::Kill),
+    fault(Victim::Daemon, Blow::Pause),
+    fault(Victim::Source, Blow::Pause),
+    fault(Victim::Target, Blow::Pause),
+    fault(Victim::Daemon, Blow::Restart),
+    fault(Victim::Source, Blow::Restart),
+    fault(Victim::Target, Blow::Restart),
+    fault(Victim::Daemon, Blow::StoreWiped),
+    fault(Victim::Daemon, Blow::StoreDamaged),
+    fault(Victim::Daemon, Blow::StoreWipedLive),
+];
+
+/// Faults that leave the target's answers open: what a careless daemon forgets then is lost.
+pub static UNANSWERED: [Fault; 3] =
+    [fault(Victim::Target, Blow::Kill), fault(Victim::Target, Blow::Pause), fault(Victim::Daemon, Blow::Kill)];
+
+/// The mildest faults: for bugs that need none.
+pub static MILD: [Fault; 2] = [fault(Victim::Daemon, Blow::Restart), fault(Victim::Source, Blow::Restart)];
+
+const fn fault(victim: Victim, blow: Blow) -> Fault {
+    Fault { victim, blow }
+}
 
 impl Fault {
     /// Its name in the report.
@@ -152,16 +158,22 @@ fn wipe(stage: &Stage) -> Result<bool, DrillError> {
 }
 
 /// Draws faults from shuffled decks, without end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deck {
+    all: &'static [Fault],
     cards: Vec<Fault>,
 }
 
 impl Deck {
+    /// A deck that holds each of these once.
+    pub fn new(all: &'static [Fault]) -> Self {
+        Self { all, cards: Vec::new() }
+    }
+
     /// The next fault.
     pub fn draw(&mut self, random: &mut fastrand::Rng) -> Fault {
         if self.cards.is_empty() {
-            self.cards = ALL.to_vec();
+            self.cards = self.all.to_vec();
             random.shuffle(&mut self.cards);
         }
         self.cards.pop().unwrap_or(ALL[0])
@@ -176,7 +188,7 @@ mod tests {
     fn a_deck_holds_every_fault_once_and_a_seed_gives_the_same_order() {
         let draw = |seed| {
             let mut random = fastrand::Rng::with_seed(seed);
-            let mut deck = Deck::default();
+            let mut deck = Deck::new(&ALL);
             (0..ALL.len()).map(|_| deck.draw(&mut random).kind()).collect::<Vec<_>>()
         };
         let mut kinds = draw(1);

@@ -32,7 +32,7 @@ const LOAD_MAX: Duration = Duration::from_secs(300);
 /// Least load after the group stopped.
 const LAG_MIN: Duration = Duration::from_secs(2);
 /// Liveness: after healing, everything must have crossed within this time.
-const CATCH_UP_MAX: Duration = Duration::from_secs(120);
+pub const CATCH_UP_MAX: Duration = Duration::from_secs(120);
 /// Partitions of the ordinary topic and of the compacted one.
 const PARTITIONS: (i32, i32) = (6, 2);
 /// Largest values, in bytes: just below the clients' default limit of 1,000,000.
@@ -49,6 +49,10 @@ pub struct KillPlan {
     pub topology: Topology,
     /// Faults that must take effect.
     pub faults: u32,
+    /// How long everything may take to cross after healing.
+    pub catch_up_max: Duration,
+    /// What they are drawn from.
+    pub deck: &'static [Fault],
     /// Records that must be acknowledged.
     pub records: u64,
     /// Seed of all choices of the drill; the processes have their own timing.
@@ -110,7 +114,8 @@ pub async fn run(plan: &KillPlan, say: &(dyn Fn(String) + Sync)) -> Result<KillR
     stage.finish_producers().await?;
     let (at_east, at_west) = (stage.east.ready().await?, stage.west.ready().await?);
     let mut logs = HashMap::new();
-    let caught_up = catch_up(&stage, &at_east, &at_west, &mut logs, say).await?.then(|| healed.elapsed());
+    let caught_up =
+        catch_up(&stage, plan.catch_up_max, &at_east, &at_west, &mut logs, say).await?.then(|| healed.elapsed());
     let followed = follow::prove(&mut stage, &at_east, &at_west, &logs, &mut random, say).await?;
     stage.daemon.process.check()?;
     stage.daemon.process.terminate(END_MAX)?;
@@ -154,7 +159,7 @@ async fn strike(
     say: &(dyn Fn(String) + Sync),
 ) -> Result<Tally, DrillError> {
     let mut tally = Tally::default();
-    let mut deck = Deck::default();
+    let mut deck = Deck::new(plan.deck);
     let mut tried = 0;
     while tally.by_kind.values().sum::<u32>() < plan.faults && tried < plan.faults * 2 + 10 {
         let quiet = if random.u8(0..4) == 0 { 3 } else { 1 };
@@ -221,12 +226,13 @@ fn acked(stage: &Stage) -> u64 {
 /// Reads the logs on and on until every record of each source stands at its target; false if time ran out.
 async fn catch_up(
     stage: &Stage,
+    within: Duration,
     at_east: &Client,
     at_west: &Client,
     logs: &mut HashMap<Place, Log>,
     say: &(dyn Fn(String) + Sync),
 ) -> Result<bool, DrillError> {
-    let deadline = Instant::now() + CATCH_UP_MAX;
+    let deadline = Instant::now() + within;
     loop {
         stage.read_logs(at_east, "east", logs).await?;
         stage.read_logs(at_west, "west", logs).await?;
@@ -236,7 +242,7 @@ async fn catch_up(
             return Ok(true);
         }
         if Instant::now() > deadline {
-            say(format!("{missing} records have not crossed within {CATCH_UP_MAX:?}"));
+            say(format!("{missing} records have not crossed within {within:?}"));
             return Ok(false);
         }
         tokio::time::sleep(LOOK_INTERVAL).await;

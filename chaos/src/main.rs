@@ -115,6 +115,8 @@ fn run(verb: Verb, out: &Out) -> anyhow::Result<Exit> {
                     TopologyArg::ActiveActive => Topology::ActiveActive,
                 },
                 faults: args.faults,
+                catch_up_max: kill::CATCH_UP_MAX,
+                deck: &faults::ALL,
                 records: args.records,
                 seed: place.seed,
                 daemon_env: Vec::new(),

@@ -1,42 +1,56 @@
 //! `run planted`: the checkers are checked. One run per planted bug, and each must be found under its own word.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use causeway::core::planted::Bug;
 use causeway::drill::error::DrillError;
 use causeway::drill::stage::Topology;
 use serde::Serialize;
 
+use crate::faults::{Fault, MILD, UNANSWERED};
 use crate::kill::{self, KillPlan};
 
 /// A planted bug, the run in which it must show, and the words under which it may.
 struct Case {
     bug: Bug,
     topology: Topology,
+    how: &'static Provocation,
     words: &'static [&'static str],
 }
 
-/// Faults per run: a full deck, since some bugs only show after a failure of the right kind.
-const FAULTS: u32 = 12;
-/// Records per run.
-const RECORDS: u64 = 8_000;
+/// How a bug is provoked: faults, what they are drawn from, and records.
+struct Provocation {
+    faults: u32,
+    deck: &'static [Fault],
+    records: u64,
+}
+
+/// For bugs that show in any run.
+static QUIET: Provocation = Provocation { faults: 1, deck: &MILD, records: 3_000 };
+/// For bugs that show only where an answer is missing.
+static ROUGH: Provocation = Provocation { faults: 6, deck: &UNANSWERED, records: 8_000 };
+/// What has not crossed by then is lost: a planted loss is not waited for as long as a real one.
+const CATCH_UP_MAX: Duration = Duration::from_secs(20);
 /// Runs that a bug gets to show in: some need a failure in the right moment.
 const RUNS_MAX: u64 = 3;
 
-const CASES: &[Case] = {
+static CASES: [Case; 10] = {
     use Topology::{ActiveActive as Both, ActivePassive as One};
-    &[
-        Case { bug: Bug::FlipValueByte, topology: One, words: &["corrupt"] },
-        Case { bug: Bug::MoveToOtherPartition, topology: One, words: &["misroute"] },
-        Case { bug: Bug::SwapBatches, topology: One, words: &["reord"] },
-        Case { bug: Bug::DropTombstones, topology: One, words: &["lost"] },
-        Case { bug: Bug::NoLoopCheck, topology: Both, words: &["echo"] },
-        Case { bug: Bug::TranslateOneAhead, topology: One, words: &["ahead"] },
-        Case { bug: Bug::TranslateLiterally, topology: Both, words: &["ahead", "group_skipped"] },
-        Case { bug: Bug::CommitBeforeAck, topology: One, words: &["lost"] },
-        Case { bug: Bug::ResumeSourceAfterFailure, topology: One, words: &["lost"] },
-        Case { bug: Bug::CommitPastHole, topology: One, words: &["lost"] },
+    const fn case(bug: Bug, topology: Topology, how: &'static Provocation, words: &'static [&'static str]) -> Case {
+        Case { bug, topology, how, words }
+    }
+    [
+        case(Bug::FlipValueByte, One, &QUIET, &["corrupt"]),
+        case(Bug::MoveToOtherPartition, One, &QUIET, &["misroute"]),
+        case(Bug::SwapBatches, One, &QUIET, &["reord"]),
+        case(Bug::DropTombstones, One, &QUIET, &["lost"]),
+        case(Bug::NoLoopCheck, Both, &QUIET, &["echo"]),
+        case(Bug::TranslateOneAhead, One, &QUIET, &["ahead"]),
+        case(Bug::TranslateLiterally, Both, &QUIET, &["ahead", "group_skipped"]),
+        case(Bug::CommitBeforeAck, One, &ROUGH, &["lost"]),
+        case(Bug::ResumeSourceAfterFailure, One, &ROUGH, &["lost"]),
+        case(Bug::CommitPastHole, One, &ROUGH, &["lost"]),
     ]
 };
 
@@ -113,8 +127,10 @@ async fn hunt(
             program: program.to_owned(),
             dir,
             topology: case.topology,
-            faults: FAULTS,
-            records: RECORDS,
+            faults: case.how.faults,
+            catch_up_max: CATCH_UP_MAX,
+            deck: case.how.deck,
+            records: case.how.records,
             seed,
             daemon_env: vec![("CAUSEWAY_PLANTED_BUG".to_owned(), bug.to_owned())],
         };
