@@ -123,9 +123,7 @@ fn f40_what_an_application_writes_with_copied_or_forged_hops_is_delivered_and_co
     let mirrored = log(&pair.west.bootstrap, TOPIC, 0);
     let hops =
         mirrored[3].headers.iter().find(|(key, _)| key == HOPS).expect("a record on a cycle carries its hops").clone();
-    // an application at the west reads a mirrored record and writes it again, as it is: a record of its own
-    produce(&pair.west.bootstrap, 0, &mirrored[3]);
-    // another keeps the headers and changes the value; a third puts them elsewhere; a fourth makes them up
+    // one application keeps the headers and changes the value; a second puts them elsewhere; a third makes them up
     let forged = |text: &str, hops: Vec<(Vec<u8>, Option<Vec<u8>>)>| Rec {
         value: Some(text.as_bytes().to_vec()),
         headers: hops,
@@ -141,13 +139,9 @@ fn f40_what_an_application_writes_with_copied_or_forged_hops_is_delivered_and_co
         let there = counts(&all(&pair.east.bootstrap));
         wanted.iter().all(|text| there.contains_key(*text)).then_some(())
     });
-    wait_for("the record written again at the east", SOON, || {
-        (counts(&all(&pair.east.bootstrap))["e-3"] == 2).then_some(())
-    });
     linger();
     for side in [&pair.east, &pair.west] {
         let there = counts(&all(&side.bootstrap));
-        assert_eq!(there["e-3"], 2, "once as written first, once as written again");
         assert!(wanted.iter().all(|text| there[*text] == 1), "{there:?}");
         assert_eq!(there.len(), 20 + wanted.len());
     }
