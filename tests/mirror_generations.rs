@@ -8,7 +8,9 @@ use rdkafka::admin::{AdminOptions, NewPartitions};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 use support::load::{admin, block_on, create_topic};
-use support::mirror::{FLOW, Load, Pair, Rec, SOON, assert_nothing_lost, caught_up, end, lanes, log, wait_status, write};
+use support::mirror::{
+    FLOW, Load, Pair, Rec, SOON, assert_nothing_lost, caught_up, end, lanes, log, wait_status, write,
+};
 use support::process::{Daemon, both};
 use support::wait_for;
 
@@ -50,7 +52,8 @@ fn gaps(flow: &Value, topic: &str) -> Vec<(String, i64, i64, bool)> {
 }
 
 fn wait_gaps(daemon: &Daemon, topic: &str, wanted: &[(&str, i64, i64, bool)]) {
-    let wanted: Vec<_> = wanted.iter().map(|(cause, from, to, passed)| ((*cause).to_owned(), *from, *to, *passed)).collect();
+    let wanted: Vec<_> =
+        wanted.iter().map(|(cause, from, to, passed)| ((*cause).to_owned(), *from, *to, *passed)).collect();
     wait_status(daemon, FLOW, &format!("the ledger to hold {wanted:?}"), |flow| {
         (gaps(flow, topic) == wanted).then_some(())
     });
@@ -72,7 +75,9 @@ fn recreated(while_running: bool, records: usize) {
     write(&east, TOPIC, 0, numbers("old", 100));
     let mut daemon = pair.daemon();
     caught_up(&east, &west, TOPIC, 1);
-    wait_status(&daemon, FLOW, "position 100", |flow| lanes(flow, TOPIC).iter().any(|lane| lane["position"] == 100).then_some(()));
+    wait_status(&daemon, FLOW, "position 100", |flow| {
+        lanes(flow, TOPIC).iter().any(|lane| lane["position"] == 100).then_some(())
+    });
     if !while_running {
         daemon.process.kill();
     }
@@ -121,7 +126,9 @@ fn overtaken(policy: &str) -> (Pair, Daemon) {
     let text = pair.text("active-passive").replace("naming =", &format!("gap_policy = \"{policy}\"\nnaming ="));
     let daemon = Daemon::start(pair.path(), &text);
     caught_up(&east, &pair.west.bootstrap, TOPIC, 1);
-    wait_status(&daemon, FLOW, "position 100", |flow| lanes(flow, TOPIC).iter().any(|lane| lane["position"] == 100).then_some(()));
+    wait_status(&daemon, FLOW, "position 100", |flow| {
+        lanes(flow, TOPIC).iter().any(|lane| lane["position"] == 100).then_some(())
+    });
     daemon.process.terminate();
     write(&east, TOPIC, 0, numbers("s", 100));
     delete_records(&east, TOPIC, 150);

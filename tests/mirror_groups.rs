@@ -10,7 +10,9 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::Value;
 use support::load::create_topic;
-use support::mirror::{FLOW, Load, Pair, SOON, assert_nothing_lost, assert_translates, end, json, lanes, log, wait_status, write};
+use support::mirror::{
+    FLOW, Load, Pair, SOON, assert_nothing_lost, assert_translates, end, json, lanes, log, wait_status, write,
+};
 use support::process::{Daemon, both};
 use support::read::{commit, committed};
 use support::wait_for;
@@ -177,7 +179,11 @@ fn failover_to_a_checkpoint_sets_its_positions_and_a_daemon_started_later_does_n
         (flow["state"] == "refused" && flow["reason"].to_string().contains("switch")).then_some(())
     });
     std::thread::sleep(Duration::from_secs(3));
-    assert_eq!((end(west, TOPIC, 0), position(&pair, "readers")), (there, Some(37)), "a failed-over flow copies nothing");
+    assert_eq!(
+        (end(west, TOPIC, 0), position(&pair, "readers")),
+        (there, Some(37)),
+        "a failed-over flow copies nothing"
+    );
 }
 
 #[test]
