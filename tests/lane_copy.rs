@@ -16,8 +16,11 @@ fn header(key: &'static [u8], value: Option<&'static [u8]>) -> RecordHeader {
     RecordHeader { key: Bytes::from_static(key), value: value.map(Bytes::from_static) }
 }
 
-/// Key, value, headers, timestamp: everything that a librdkafka or a careless engine would change.
-fn shapes() -> Vec<(i64, Option<&'static [u8]>, Option<&'static [u8]>, Vec<RecordHeader>)> {
+/// Timestamp, key, value, headers.
+type Shape = (i64, Option<&'static [u8]>, Option<&'static [u8]>, Vec<RecordHeader>);
+
+/// Everything that librdkafka or a careless engine would change.
+fn shapes() -> Vec<Shape> {
     let plain = || header(b"a", Some(b"1"));
     vec![
         (1_700_000_000_000, Some(b"key"), Some(b"value"), vec![]),

@@ -24,13 +24,9 @@ pub struct HeldRun {
     pub target_first: TargetOffset,
     /// Where the last of them lies.
     pub target_last: TargetOffset,
-}
-
-impl HeldRun {
-    /// True when offsets follow each other one by one on both sides.
-    fn is_dense(&self) -> bool {
-        self.source_last.since(self.source_first) == self.target_last.since(self.target_first)
-    }
+    /// Several runs in one: only its ends are known, and readers from within go to its first target offset.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub coarse: bool,
 }
 
 /// What a lane on a cycle held back, ascending on both sides.
@@ -41,32 +37,61 @@ pub struct Held {
 
 impl Held {
     /// Notes that the record at `source` is the target's own from `target`. What was noted from `source` on before (a repeat) is dropped.
-    /// A record that lies before the last one noted is one that was copied twice on its way here: its first copy counts.
+    /// A record that lies before the last one noted was copied here twice: readers from before it are sent back to it all the same.
     pub fn push(&mut self, source: SourceOffset, target: TargetOffset) {
-        while let Some(last) = self.runs.last_mut().filter(|last| last.source_last >= source) {
-            if last.source_first < source && last.is_dense() {
-                let kept = source.since(last.source_first) - 1;
-                last.source_last = last.source_first.plus(kept);
-                last.target_last = last.target_first.plus(kept);
-            } else if last.source_first < source {
-                last.source_last = SourceOffset(source.get() - 1);
-            } else {
-                self.runs.pop();
+        self.cut(source);
+        let mut run = HeldRun {
+            source_first: source,
+            source_last: source,
+            target_first: target,
+            target_last: target,
+            coarse: false,
+        };
+        while let Some(last) = self.runs.last_mut() {
+            if target > last.target_last {
+                let follows = last.source_last.next() == source && last.target_last.next() == target;
+                if follows && !last.coarse && !run.coarse {
+                    (last.source_last, last.target_last) = (source, target);
+                    return;
+                }
+                break;
+            }
+            // the lower envelope: one coarse run from the first record that lies beyond this one to this one
+            (run.source_first, run.coarse) = (last.source_first, true);
+            run.target_first = last.target_first.min(run.target_first);
+            run.target_last = last.target_last.max(run.target_last);
+            let done = last.target_first <= target;
+            if done && !last.coarse && last.target_first < target {
+                // what lies before it stays exact
+                let kept = target.since(last.target_first);
+                (run.source_first, run.target_first) = (last.source_first.plus(kept), target);
+                (last.source_last, last.target_last) =
+                    (last.source_first.plus(kept - 1), last.target_first.plus(kept - 1));
+                break;
+            }
+            self.runs.pop();
+            if done {
+                break;
             }
         }
-        match self.runs.last_mut() {
-            Some(last) if target <= last.target_last => return,
-            Some(last) if last.is_dense() && last.source_last.next() == source && last.target_last.next() == target => {
-                (last.source_last, last.target_last) = (source, target);
-            }
-            _ => {
-                let run =
-                    HeldRun { source_first: source, source_last: source, target_first: target, target_last: target };
-                self.runs.push(run);
-            }
-        }
+        self.runs.push(run);
         if self.runs.len() > HELD_RUNS_MAX {
             self.join_oldest();
+        }
+    }
+
+    /// Forgets what was noted from `source` on.
+    fn cut(&mut self, source: SourceOffset) {
+        while let Some(last) = self.runs.last_mut().filter(|last| last.source_last >= source) {
+            if last.source_first >= source {
+                self.runs.pop();
+                continue;
+            }
+            let kept = source.since(last.source_first) - 1;
+            if !last.coarse {
+                last.target_last = last.target_first.plus(kept);
+            }
+            last.source_last = last.source_first.plus(kept);
         }
     }
 
@@ -77,6 +102,7 @@ impl Held {
         let join = |pair: &[HeldRun]| HeldRun {
             source_last: pair[pair.len() - 1].source_last,
             target_last: pair[pair.len() - 1].target_last,
+            coarse: pair.len() > 1 || pair[0].coarse,
             ..pair[0]
         };
         self.runs = self.runs.chunks(2).map(join).collect();
@@ -89,7 +115,7 @@ impl Held {
         let copied = map.translate(x);
         let next = self.runs.partition_point(|run| run.source_last < x);
         let own = match self.runs.get(next) {
-            Some(run) if run.source_first < x && run.is_dense() => run.target_first.plus(x.since(run.source_first)),
+            Some(run) if run.source_first < x && !run.coarse => run.target_first.plus(x.since(run.source_first)),
             Some(run) => run.target_first,
             // the target's own records behind the last one that is known to have reached the source; our copies in between are passed over
             None => map.first_not_copied(self.runs.last().map_or(TargetOffset::ZERO, |run| run.target_last.next())),
@@ -140,6 +166,9 @@ mod tests {
                         pair.source.push(Some(backward as i64));
                     }
                     backward += 1;
+                    if rng.u8(..20) == 0 {
+                        backward -= rng.usize(..backward.min(10) + 1); // the other flow starts again: copies come twice
+                    }
                 }
                 _ => {}
             }
@@ -173,8 +202,12 @@ mod tests {
                 for (target, copy) in pair.target.iter().enumerate() {
                     let seen = match copy {
                         Some(source) => *source < x,
-                        // the target's own: seen only if it reached the source before x
-                        None => pair.source.iter().take(x as usize).any(|origin| *origin == Some(target as i64)),
+                        // the target's own: seen only if it reached the source before x; what comes at or after x counts as not seen, be it a repeat
+                        None => {
+                            let at = |origin: &Option<i64>| *origin == Some(target as i64);
+                            let (before, after) = pair.source.split_at(x as usize);
+                            before.iter().any(at) && !after.iter().any(at)
+                        }
                     };
                     let skipped = (target as i64) < place;
                     assert!(seen || !skipped, "seed {seed}: X={x} T={place} skips target {target}");

@@ -1,5 +1,6 @@
 //! Two brokers and a daemon in this process, and raw access to both logs.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -5,6 +5,8 @@
 
 mod confirm;
 mod exact;
+mod landed;
+mod lookup;
 mod probe;
 pub mod raw;
 mod sabotage;

@@ -10,14 +10,15 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::confirm::{Confirm, Confirmed};
-use super::probe::{Probe, probe};
+use super::lookup::{Found, LookedUp, look_up};
+use super::probe::Probe;
 use super::{GROUP_ID, Headers, Records, base_config, exact, raw};
 use crate::cluster::ends::EndsBoard;
 use crate::cluster::offsets::Partition;
 use crate::cluster::ports::{Source, SourceEvent};
 use crate::cluster::{Admin, ClusterSpec};
 use crate::core::batch::{Batch, Session, Shape, SourceEnds, SourceRange, Summary};
-use crate::core::ids::{LaneId, SourceOffset, TopicId};
+use crate::core::ids::{LaneId, SourceOffset};
 use crate::core::lane::Failure;
 
 /// Records handed out by one `poll`: a few milliseconds of work, so that acknowledgements are seen between two of them.
@@ -50,20 +51,6 @@ struct Reader {
     looking: bool,
     /// Look-ups in a row that found records which the consumer does not bring.
     missed: u32,
-}
-
-struct LookedUp {
-    key: Partition,
-    session: Session,
-    from: SourceOffset,
-    asked: Instant,
-    found: Found,
-}
-
-struct Found {
-    probe: Probe,
-    topic_id: Option<TopicId>,
-    ends: Option<SourceEnds>,
 }
 
 /// One rdkafka consumer for the lanes of one or more topics of a flow.
@@ -370,19 +357,6 @@ impl RecordSource {
         }
         silent.iter().for_each(|key| self.look_up(key));
     }
-}
-
-async fn look_up(admin: &Admin, key: &Partition, from: SourceOffset) -> Found {
-    let probe = probe(admin, &key.0, key.1, from).await;
-    let mut found = Found { probe, topic_id: None, ends: None };
-    if let Ok(mut ends) = admin.source_ends(std::slice::from_ref(key)).await {
-        found.ends = ends.remove(key).and_then(Result::ok);
-    }
-    match admin.topic(&key.0).await {
-        Ok(topic) => found.topic_id = topic.map(|topic| topic.id),
-        Err(error) => found.probe = Probe::Unknown(error.to_string()),
-    }
-    found
 }
 
 /// The ends as last seen, at least as far as what was read.
