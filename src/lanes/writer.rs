@@ -17,6 +17,8 @@ use crate::telemetry::{events, names};
 
 /// Between two writes: many acknowledgements become one record per lane, and a position is at most this much older than its acknowledgement.
 const BEAT: Duration = Duration::from_millis(50);
+/// Between two looks whether an idle flow is still ours: a paused instance must know before somebody resumes it.
+const HOLD_LOOK: Duration = Duration::from_secs(1);
 /// Lanes that may wait for the writer; a pipeline that finds it full asks again on its next turn.
 pub const ASKS_MAX: usize = 4_096;
 /// Lanes answered by one write: bounds a write to a few MB.
@@ -53,7 +55,19 @@ pub async fn run(
     shared: Arc<FlowShared>,
 ) {
     let mut retry = Retry::default();
-    while let Some(first) = asks.recv().await {
+    loop {
+        let first = match tokio::time::timeout(HOLD_LOOK, asks.recv()).await {
+            Ok(Some(first)) => first,
+            Ok(None) => return,
+            Err(_) => {
+                // nothing to write: whether the flow is still ours is asked all the same, before the next record is sent
+                if let Err(error @ ProgressError::Fenced { .. }) = still_held(&mut topic, &hold).await {
+                    return shared.fence(&error.to_string());
+                }
+                store.note(topic.take_journal(), topic.next_offset());
+                continue;
+            }
+        };
         let began = Instant::now();
         let mut batch = vec![first];
         while batch.len() < ASKS_PER_WRITE_MAX {
@@ -94,6 +108,11 @@ pub async fn run(
 async fn write(topic: &mut ProgressTopic, hold: &Hold, batch: &[Ask]) -> Result<(), ProgressError> {
     let records: Vec<Record> = batch.iter().flat_map(|ask| ask.records.iter().cloned()).collect();
     topic.append(hold.epoch, &hold.owner, &records).await?;
+    still_held(topic, hold).await
+}
+
+/// Reads on to the end of the topic, and looks who holds the flow there.
+async fn still_held(topic: &mut ProgressTopic, hold: &Hold) -> Result<(), ProgressError> {
     topic.catch_up().await?;
     if topic.state().is_held_by(hold.epoch, &hold.owner) {
         return Ok(());
