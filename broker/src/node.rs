@@ -58,6 +58,8 @@ pub struct Node {
     advertised: Vec<Listener>,
     request_budget: Arc<Semaphore>,
     request_budget_bytes: usize,
+    /// Lets one request at a time exceed the budget.
+    request_overdraft: Arc<Semaphore>,
     /// Next producer id and the end of the block it is from.
     producer_ids: Mutex<(i64, i64)>,
     /// One topic is made or grown at a time.
@@ -96,6 +98,7 @@ impl Node {
             advertised,
             request_budget: Arc::new(Semaphore::new(budget)),
             request_budget_bytes: budget,
+            request_overdraft: Arc::new(Semaphore::new(1)),
             producer_ids: Mutex::new((0, 0)),
             topics: tokio::sync::Mutex::new(()),
         }
@@ -106,6 +109,11 @@ impl Node {
         let permits = bytes.min(self.request_budget_bytes) as u32;
         let budget = Arc::clone(&self.request_budget);
         budget.acquire_many_owned(permits).await.expect("the semaphore is never closed")
+    }
+
+    /// Waits for the right to go on without the budget; one request at a time has it.
+    pub async fn overdraw_request_bytes(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.request_overdraft).acquire_owned().await.expect("the semaphore is never closed")
     }
 
     /// Host and port that clients of a listener are told.
@@ -146,10 +154,12 @@ impl Node {
         let names: Vec<String> = wanted.iter().map(|t| t.name.clone()).collect();
         let decided = self.meta.update(move |image| {
             let (mut image, mut all, mut out) = (image.clone(), Vec::new(), Vec::new());
+            let mut room = controller::PARTITIONS_PER_REQUEST_MAX as usize;
             for topic in &wanted {
                 let id = random_uuid();
-                out.push(controller::create_topic(&image, &defaults, topic, id).map(
+                out.push(controller::create_topic(&image, &defaults, topic, id, room).map(
                     |(records, partitions, factor)| {
+                        room -= partitions;
                         records.iter().for_each(|r| image.apply(r));
                         all.extend(records);
                         let id = if validate_only { Uuid::ZERO } else { id };

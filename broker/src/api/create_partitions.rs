@@ -3,6 +3,7 @@
 //! *Behaviour*: topics grow, each alone; a topic named twice is refused. `validate_only` stores nothing.
 //! *Versions*: 0-3. *Skipped*: quotas.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use causeway_wire::ErrorCode;
@@ -24,9 +25,12 @@ pub async fn handle(context: &Context, request: CreatePartitionsRequest) -> Crea
     let topics = request.topics;
     let decided = node.meta.update(|image| {
         let (mut records, mut results) = (Vec::new(), Vec::<CreatePartitionsTopicResult>::new());
+        let mut count: HashMap<&str, usize> = HashMap::new();
+        topics.iter().for_each(|t| *count.entry(&t.name).or_default() += 1);
+        let mut told: HashSet<&str> = HashSet::new();
         for topic in &topics {
-            if topics.iter().filter(|t| t.name == topic.name).count() > 1 {
-                if results.iter().all(|r| r.name != topic.name) {
+            if count[topic.name.as_str()] > 1 {
+                if told.insert(&topic.name) {
                     let twice = Some("Duplicate topic name.".to_owned());
                     results.push(result(&topic.name, ErrorCode::INVALID_REQUEST, twice));
                 }

@@ -4,6 +4,7 @@
 //! the broker's defaults. `validate_only` decides and stores nothing. The answer carries the settings in force.
 //! *Versions*: 2-7. *Skipped*: policies, quotas.
 
+use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
 use causeway_wire::ErrorCode;
@@ -22,14 +23,13 @@ pub const VERSIONS: RangeInclusive<i16> = 2..=7;
 
 /// Answers the request.
 pub async fn handle(context: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    let count = |name: &str| request.topics.iter().filter(|t| t.name == name).count();
+    let mut count: HashMap<&str, usize> = HashMap::new();
+    request.topics.iter().for_each(|t| *count.entry(&t.name).or_default() += 1);
     let mut wanted = Vec::new();
-    let mut twice: Vec<String> = Vec::new();
+    let mut twice: BTreeSet<&str> = BTreeSet::new();
     for topic in &request.topics {
-        if count(&topic.name) > 1 {
-            if !twice.contains(&topic.name) {
-                twice.push(topic.name.clone());
-            }
+        if count[topic.name.as_str()] > 1 {
+            twice.insert(&topic.name);
             continue;
         }
         wanted.push(NewTopic {

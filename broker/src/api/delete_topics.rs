@@ -3,6 +3,7 @@
 //! *Behaviour*: by name or, from version 6, by id; each topic stands alone. Offsets committed for the topic go with it.
 //! *Versions*: 1-6. *Skipped*: internal topics may be deleted, as in Kafka.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use causeway_wire::messages::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
@@ -26,6 +27,7 @@ pub async fn handle(context: &Context, request: DeleteTopicsRequest) -> DeleteTo
     }
     let decided = context.node.meta.update(|image| {
         let (mut records, mut out) = (Vec::new(), Vec::new());
+        let mut gone = HashSet::new();
         for (name, id) in asked {
             let found = match &name {
                 Some(_) if !id.is_zero() => {
@@ -42,7 +44,7 @@ pub async fn handle(context: &Context, request: DeleteTopicsRequest) -> DeleteTo
                 continue;
             };
             let record = MetaRecord::TopicGone { name: topic.name.clone(), id: topic.id.to_string() };
-            if records.contains(&record) {
+            if !gone.insert(topic.id.0) {
                 out.push(result(name, id, ErrorCode::INVALID_REQUEST));
                 continue;
             }

@@ -4,6 +4,7 @@
 //! every level behind it. Names asked for that do not exist are left out, as in Kafka.
 //! *Versions*: 1-4. *Skipped*: broker loggers, groups, client metrics (INVALID_REQUEST); documentation texts.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use causeway_wire::ErrorCode;
@@ -30,7 +31,10 @@ pub const BROKER: i8 = 4;
 /// Answers the request.
 pub async fn handle(context: &Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let options = Options { synonyms: request.include_synonyms, types: context.version() >= 3 };
-    let results = request.resources.into_iter().map(|resource| {
+    // A resource named twice is shown once: else a small request could ask for an endless answer.
+    let mut seen = HashSet::new();
+    let once = request.resources.into_iter().filter(|r| seen.insert((r.resource_type, r.resource_name.clone())));
+    let results = once.map(|resource| {
         let described = match resource.resource_type {
             TOPIC => topic(context, &resource, options),
             BROKER => broker(context, &resource, options),

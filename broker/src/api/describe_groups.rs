@@ -4,6 +4,7 @@
 //! version 6 on GROUP_ID_NOT_FOUND.
 //! *Versions*: 0-6. *Skipped*: nothing.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use causeway_wire::ErrorCode;
@@ -21,7 +22,10 @@ pub const VERSIONS: RangeInclusive<i16> = 0..=6;
 /// Answers the request.
 pub async fn handle(context: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let operations = operations::asked(request.include_authorized_operations, operations::GROUP);
-    let groups = request.groups.into_iter().map(|id| describe(context, id, operations)).collect();
+    // A group named twice is shown once: else a small request could ask for an endless answer.
+    let mut seen = HashSet::new();
+    let once = request.groups.into_iter().filter(|id| seen.insert(id.clone()));
+    let groups = once.map(|id| describe(context, id, operations)).collect();
     DescribeGroupsResponse { groups, ..Default::default() }
 }
 

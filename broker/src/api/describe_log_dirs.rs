@@ -3,7 +3,7 @@
 //! *Behaviour*: each log directory with the sizes of its partitions (all, or those asked for) and the room on its disk.
 //! *Versions*: 1-5. *Skipped*: future replicas, lag (there are no followers), cordoned directories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
 use causeway_wire::messages::describe_log_dirs::{
@@ -19,10 +19,11 @@ pub const VERSIONS: RangeInclusive<i16> = 1..=5;
 /// Answers the request.
 pub async fn handle(context: &Context, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
     let node = &context.node;
-    let wanted = |topic: &str, partition: i32| match &request.topics {
-        None => true,
-        Some(topics) => topics.iter().any(|t| t.topic == topic && t.partitions.contains(&partition)),
-    };
+    let asked: Option<HashSet<(&str, i32)>> = request
+        .topics
+        .as_ref()
+        .map(|topics| topics.iter().flat_map(|t| t.partitions.iter().map(|p| (t.topic.as_str(), *p))).collect());
+    let wanted = |topic: &str, partition: i32| asked.as_ref().is_none_or(|asked| asked.contains(&(topic, partition)));
     let all = node.partitions.all();
     let mut results = Vec::new();
     for dir in &node.config.log_dirs {

@@ -4,6 +4,7 @@
 //! all, each alone. New values are in force when the answer is sent.
 //! *Versions*: 0-1. *Skipped*: broker loggers, groups, client metrics (INVALID_REQUEST).
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use causeway_wire::ErrorCode;
@@ -34,11 +35,9 @@ pub async fn handle(context: &Context, request: IncrementalAlterConfigsRequest) 
     let (resources, validate_only) = (request.resources, request.validate_only);
     let decided = node.meta.update(|image| {
         let (mut records, mut outcomes) = (Vec::new(), Vec::new());
-        for (i, resource) in resources.iter().enumerate() {
-            let same = |r: &AlterConfigsResource| {
-                (r.resource_type, &r.resource_name) == (resource.resource_type, &resource.resource_name)
-            };
-            let decided = if resources[..i].iter().any(same) {
+        let mut seen = HashSet::new();
+        for resource in &resources {
+            let decided = if !seen.insert((resource.resource_type, resource.resource_name.as_str())) {
                 Err(refuse(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once."))
             } else {
                 decide(image, resource, node_id, &statics)
@@ -85,8 +84,9 @@ fn decide(
     statics: &Settings,
 ) -> Result<Vec<MetaRecord>, Refusal> {
     let name = resource.resource_name.clone();
-    for (i, config) in resource.configs.iter().enumerate() {
-        if resource.configs[..i].iter().any(|c| c.name == config.name) {
+    let mut seen = HashSet::new();
+    for config in &resource.configs {
+        if !seen.insert(config.name.as_str()) {
             let why = format!("Error due to duplicate config keys: {}", config.name);
             return Err(refuse(ErrorCode::INVALID_REQUEST, why));
         }

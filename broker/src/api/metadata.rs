@@ -4,6 +4,7 @@
 //! `auto.create.topics.enable` allow it, and shown from the next request on, as in Kafka. The broker shown is the one of the listener that was asked by.
 //! *Versions*: 0-13. *Skipped*: offline replicas.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -41,7 +42,9 @@ pub async fn handle(context: &Context, request: MetadataRequest) -> MetadataResp
                 create_missing(context, &names).await;
             }
             let mut out = Vec::new();
-            for topic in asked {
+            // A topic named twice is shown once, as in Kafka; else a small request could ask for an endless answer.
+            let mut seen = HashSet::new();
+            for topic in asked.iter().filter(|t| seen.insert((&t.name, t.topic_id.0))) {
                 out.push(match &topic.name {
                     Some(name) => image.topic(name).map_or_else(|| unknown_name(name), |t| show(t, operations)),
                     None => {
@@ -77,8 +80,9 @@ async fn create_missing(context: &Context, names: &[&str]) {
     let image = context.node.meta.image();
     let missing = names.iter().filter(|n| image.topic(n).is_none() && !is_internal(n) && check_topic_name(n).is_ok());
     let mut wanted: Vec<NewTopic> = Vec::new();
+    let mut seen = HashSet::new();
     for name in missing {
-        if wanted.iter().all(|t| t.name != **name) {
+        if seen.insert(*name) {
             wanted.push(NewTopic {
                 name: (*name).to_owned(),
                 partitions: -1,

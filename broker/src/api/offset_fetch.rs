@@ -4,6 +4,7 @@
 //! committed. `require_stable` changes nothing while there are no transactions.
 //! *Versions*: 1-10 (10 names topics by id). *Skipped*: member checks of KIP-848 groups.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use causeway_wire::messages::offset_fetch::{
@@ -21,7 +22,10 @@ pub const VERSIONS: RangeInclusive<i16> = 1..=10;
 /// Answers the request.
 pub async fn handle(context: &Context, request: OffsetFetchRequest) -> OffsetFetchResponse {
     if context.version() >= 8 {
-        let groups = request.groups.into_iter().map(|group| of_group(context, group)).collect();
+        // A group named twice is shown once: else a small request could ask for an endless answer.
+        let mut seen = HashSet::new();
+        let once = request.groups.into_iter().filter(|g| seen.insert(g.group_id.clone()));
+        let groups = once.map(|group| of_group(context, group)).collect();
         return OffsetFetchResponse { groups, ..Default::default() };
     }
     let topics = match request.topics {

@@ -9,7 +9,7 @@ use crate::config::topic_keys;
 /// Longest topic name: its directory name with a partition number must stay below 255 bytes.
 const TOPIC_NAME_MAX: usize = 249;
 /// Most partitions one request may make; Kafka's controller draws the same line.
-const PARTITIONS_PER_REQUEST_MAX: i32 = 10_000;
+pub const PARTITIONS_PER_REQUEST_MAX: i32 = 10_000;
 
 /// A refusal: code and words for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,14 +73,20 @@ pub fn check_topic_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Records for one new topic, and its partition count and replication factor.
+/// Records for one new topic, and its partition count and replication factor; `room` is how many partitions the request
+/// may still make.
 pub fn create_topic(
     image: &MetaImage,
     defaults: &Defaults,
     topic: &NewTopic,
     id: Uuid,
+    room: usize,
 ) -> Result<(Vec<MetaRecord>, usize, usize), Refusal> {
     check_topic_name(&topic.name)?;
+    // Before the costlier checks: a request may name a million topics.
+    if room == 0 {
+        return Err(too_many());
+    }
     if image.topic(&topic.name).is_some() {
         return Err(refuse(ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{}' already exists.", topic.name)));
     }
@@ -95,6 +101,9 @@ pub fn create_topic(
         ));
     }
     let partitions = if topic.assignments.is_empty() { automatic(defaults, topic)? } else { manual(defaults, topic)? };
+    if partitions.len() > room {
+        return Err(too_many());
+    }
     let mut configs = Settings::new();
     for (key, value) in &topic.configs {
         let Some(value) = value else {
@@ -111,6 +120,10 @@ pub fn create_topic(
     Ok((vec![record], count, factor))
 }
 
+fn too_many() -> Refusal {
+    refuse(ErrorCode::POLICY_VIOLATION, "Excessively large number of partitions per request.")
+}
+
 fn automatic(defaults: &Defaults, topic: &NewTopic) -> Result<Vec<Vec<i32>>, Refusal> {
     let count = if topic.partitions == -1 { defaults.partitions } else { topic.partitions };
     if count <= 0 {
@@ -120,7 +133,7 @@ fn automatic(defaults: &Defaults, topic: &NewTopic) -> Result<Vec<Vec<i32>>, Ref
         ));
     }
     if count > PARTITIONS_PER_REQUEST_MAX {
-        return Err(refuse(ErrorCode::POLICY_VIOLATION, "Excessively large number of partitions per request."));
+        return Err(too_many());
     }
     let factor = if topic.replication_factor == -1 { defaults.replication_factor } else { topic.replication_factor };
     if factor <= 0 {
@@ -218,7 +231,7 @@ pub fn create_partitions(
     }
     let additional = count - now;
     if additional > PARTITIONS_PER_REQUEST_MAX {
-        return Err(refuse(ErrorCode::POLICY_VIOLATION, "Excessively large number of partitions per request."));
+        return Err(too_many());
     }
     let factor = topic.partitions.first().map_or(1, |p| p.replicas.len()) as i16;
     let added = match assignments {
@@ -263,7 +276,7 @@ mod tests {
     }
 
     fn create(image: &mut MetaImage, topic: &NewTopic) -> Result<usize, ErrorCode> {
-        let (records, count, _) = create_topic(image, &defaults(), topic, ID).map_err(|r| r.code)?;
+        let (records, count, _) = create_topic(image, &defaults(), topic, ID, 10).map_err(|r| r.code)?;
         records.iter().for_each(|r| image.apply(r));
         Ok(count)
     }
@@ -299,6 +312,15 @@ mod tests {
         check(with(&[], &[(0, &[7])]), ErrorCode::INVALID_REPLICA_ASSIGNMENT);
         check(NewTopic { partitions: 1, ..with(&[], &[(0, &[1])]) }, ErrorCode::INVALID_REQUEST);
         assert_eq!(create(&mut image, &with(&[], &[(1, &[1]), (0, &[1])])), Ok(2));
+    }
+
+    #[test]
+    fn a_request_makes_no_more_partitions_than_it_has_room_for() {
+        let image = MetaImage::default();
+        let make = |count, room| create_topic(&image, &defaults(), &topic("t", count, 1), ID, room).map_err(|r| r.code);
+        assert!(make(10, 10).is_ok());
+        assert_eq!(make(11, 10), Err(ErrorCode::POLICY_VIOLATION));
+        assert_eq!(make(1, 0), Err(ErrorCode::POLICY_VIOLATION));
     }
 
     #[test]

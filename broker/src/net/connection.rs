@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use causeway_wire::ApiKey;
 use causeway_wire::frame::{self, FrameError};
 use causeway_wire::header::RequestHeader;
 use thiserror::Error;
@@ -35,6 +36,13 @@ const RATE_MIN: u64 = 64 << 10;
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// First step in which a frame's room is reserved, in bytes; it doubles as data comes.
 const FIRST_RESERVE: usize = 32 << 10;
+/// Longest frame of any API but Produce: a hundred thousand partitions fit. The announced length is judged with the key
+/// in hand, before more is buffered.
+const CONTROL_FRAME_MAX: usize = 8 << 20;
+/// Memory that a byte of such a frame can cost once decoded (see `causeway_wire::codec`).
+const DECODED_PER_BYTE: usize = 32;
+/// Bytes of a request's first field, its API key.
+const API_KEY_BYTES: usize = size_of::<i16>();
 /// Read buffer of a connection: many small requests a system call.
 const READ_BUFFER: usize = 16 << 10;
 
@@ -53,6 +61,16 @@ pub enum Fault {
         version: i16,
         /// What is wrong.
         why: String,
+    },
+    /// More than a request of its API may have.
+    #[error("request with api key {key} announces {length} bytes, the limit is {limit}")]
+    TooLarge {
+        /// API key in the header.
+        key: i16,
+        /// Announced length.
+        length: usize,
+        /// Limit of the API.
+        limit: usize,
     },
     /// An API or version that is not served (Kafka closes the connection too).
     #[error("api key {key} version {version} is not enabled")]
@@ -88,10 +106,16 @@ pub type Answer = Result<Option<Bytes>, Fault>;
 /// An answer in the making.
 pub type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
+/// Room held for a request.
+struct RequestBytes {
+    _counted: OwnedSemaphorePermit,
+    _overdraft: Option<OwnedSemaphorePermit>,
+}
+
 struct Queued {
     pending: Pending,
     /// Bytes of the request, counted against the broker's budget until it is answered.
-    _bytes: OwnedSemaphorePermit,
+    _bytes: RequestBytes,
     /// One of the pipeline's slots.
     _slot: OwnedSemaphorePermit,
     /// Held by requests that must be over before a produce may start ahead of its turn.
@@ -173,27 +197,45 @@ impl Reader {
     }
 
     /// Reads a frame's body. Room in the broker's budget is taken as the bytes come, never for what is only announced:
-    /// memory is bounded, and a peer that announces much and sends little holds up nobody.
-    async fn body(&mut self, length: usize) -> Result<(Bytes, OwnedSemaphorePermit), Fault> {
+    /// memory is bounded, and a peer that announces much and sends little holds up nobody. Where the budget is used up by
+    /// unfinished requests, one at a time goes on without it, so that they cannot all wait for each other.
+    async fn body(&mut self, length: usize) -> Result<(Bytes, RequestBytes), Fault> {
         let mut permit = self.node.reserve_request_bytes(0).await;
+        let mut overdraft = None;
         let mut body = BytesMut::new();
+        self.fill(&mut body, API_KEY_BYTES.min(length)).await?;
+        let cost = cost_per_byte(&body, length)?;
         while body.len() < length {
-            if self.socket.fill_buf().await.map_err(FrameError::from)?.is_empty() {
-                return Err(FrameError::Closed.into());
-            }
+            // The first step is small and common: what it decodes to is not counted.
+            let first = body.len() <= API_KEY_BYTES;
             let step = body.len().max(FIRST_RESERVE).min(length - body.len());
-            permit.merge(self.node.reserve_request_bytes(step).await);
-            body.reserve(step);
-            let until = body.len() + step;
-            while body.len() < until {
-                let left = until - body.len();
-                let mut room = (&mut body).limit(left);
-                if self.socket.read_buf(&mut room).await.map_err(FrameError::from)? == 0 {
+            if overdraft.is_none() {
+                if self.socket.fill_buf().await.map_err(FrameError::from)?.is_empty() {
                     return Err(FrameError::Closed.into());
                 }
+                tokio::select! {
+                    biased;
+                    more = self.node.reserve_request_bytes(if first { step } else { step * cost }) => permit.merge(more),
+                    granted = self.node.overdraw_request_bytes() => overdraft = Some(granted),
+                }
+            }
+            body.reserve(step);
+            let until = body.len() + step;
+            self.fill(&mut body, until).await?;
+        }
+        Ok((body.freeze(), RequestBytes { _counted: permit, _overdraft: overdraft }))
+    }
+
+    /// Reads until `body` has so many bytes.
+    async fn fill(&mut self, body: &mut BytesMut, until: usize) -> Result<(), FrameError> {
+        while body.len() < until {
+            let left = until - body.len();
+            let mut room = (&mut *body).limit(left);
+            if self.socket.read_buf(&mut room).await? == 0 {
+                return Err(FrameError::Closed);
             }
         }
-        Ok((body.freeze(), permit))
+        Ok(())
     }
 
     /// The length field of the next frame; none at the end of the stream or after `connections.max.idle.ms`.
@@ -220,6 +262,18 @@ impl Reader {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(FrameError::Closed.into()),
             Err(error) => Err(FrameError::from(error).into()),
         }
+    }
+}
+
+/// Memory to count for each byte of a frame whose first bytes these are; an error if it is too long for its API.
+fn cost_per_byte(start: &[u8], length: usize) -> Result<usize, Fault> {
+    let Some(key) = start.first_chunk().map(|key| i16::from_be_bytes(*key)) else { return Ok(1) };
+    if key == i16::from(ApiKey::Produce) {
+        return Ok(1);
+    }
+    match length <= CONTROL_FRAME_MAX {
+        true => Ok(DECODED_PER_BYTE),
+        false => Err(Fault::TooLarge { key, length, limit: CONTROL_FRAME_MAX }),
     }
 }
 
