@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod rights;
 mod support;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -77,6 +78,36 @@ fn records_cross_from_real_kafka_to_the_included_broker() {
     let east = Kafka::start(dir.path(), "east");
     let west = Broker::start(dir.path(), "west", free_port());
     crosses(dir.path(), &east.bootstrap, &west.bootstrap);
+}
+
+/// An authorizer that lets everybody do everything but on what has a rule of its own.
+const GUARDED: &str = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nallow.everyone.if.no.acl.found=true\n";
+
+#[test]
+fn l8_a_missing_right_stops_its_lanes_alone_and_is_named_within_30_seconds() {
+    let Some(_turn) = turn("missing rights on real Kafka") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let east = Kafka::start_with(dir.path(), "east", GUARDED);
+    let west = Kafka::start_with(dir.path(), "west", GUARDED);
+    for topic in ["orders", "unreadable", "unwritable"] {
+        load::create_topic(&east.bootstrap, topic, 1, &[]);
+        load::fill(&east.bootstrap, topic, 1, 1000, 4);
+    }
+    load::create_topic(&west.bootstrap, "unwritable", 1, &[]);
+    rights::allow_only(&east.bootstrap, "unreadable", &[rights::DESCRIBE, rights::DESCRIBE_CONFIGS]);
+    rights::allow_only(&west.bootstrap, "unwritable", &[rights::DESCRIBE, rights::DESCRIBE_CONFIGS, rights::READ]);
+    let daemon = Daemon::launch(dir.path(), &init(&east.bootstrap, &west.bootstrap, "active-passive"));
+    let begun = std::time::Instant::now();
+    assert_copied(&east.bootstrap, &west.bootstrap, "orders");
+    for topic in ["unreadable", "unwritable"] {
+        let reason = support::wait_for(&format!("why {topic} is not copied"), std::time::Duration::from_secs(40), || {
+            rights::reason(&daemon, topic)
+        });
+        assert!(reason.to_uppercase().contains("AUTHORIZATION"), "{topic}: {reason}");
+    }
+    let took = begun.elapsed();
+    assert!(took < std::time::Duration::from_secs(60), "named after {took:?}");
+    assert_eq!(read::end_offsets(&west.bootstrap, "unwritable"), Some(0));
 }
 
 fn crosses(dir: &std::path::Path, east: &str, west: &str) {

@@ -77,10 +77,15 @@ pub struct Kafka {
 impl Kafka {
     /// Formats an empty folder below `dir` and starts a node on it.
     pub fn start(dir: &Path, name: &str) -> Self {
+        Self::start_with(dir, name, "")
+    }
+
+    /// As [`Kafka::start`], with more lines for its settings.
+    pub fn start_with(dir: &Path, name: &str, more: &str) -> Self {
         let (port, controller) = (free_port(), free_port());
         let properties = dir.join(format!("{name}.properties"));
         let data = dir.join(name);
-        std::fs::write(&properties, settings(port, controller, &data)).unwrap();
+        std::fs::write(&properties, settings(port, controller, &data) + more).unwrap();
         // A cluster.id is 16 bytes in URL-safe base64; the characters of a name and a port are legal there.
         let id = format!("{name:-<17.17}{port:05}").replace('-', "x");
         let format =
