@@ -100,9 +100,10 @@ fn l8_a_missing_right_stops_its_lanes_alone_and_is_named_within_30_seconds() {
     let begun = std::time::Instant::now();
     assert_copied(&east.bootstrap, &west.bootstrap, "orders");
     for topic in ["unreadable", "unwritable"] {
-        let reason = support::wait_for(&format!("why {topic} is not copied"), std::time::Duration::from_secs(40), || {
-            rights::reason(&daemon, topic)
-        });
+        let reason =
+            support::wait_for(&format!("why {topic} is not copied"), std::time::Duration::from_secs(40), || {
+                rights::reason(&daemon, topic)
+            });
         assert!(reason.to_uppercase().contains("AUTHORIZATION"), "{topic}: {reason}");
     }
     let took = begun.elapsed();
