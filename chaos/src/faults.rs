@@ -1,5 +1,6 @@
 //! The faults: what they do to which process, and whether they took effect.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use causeway::drill::error::DrillError;
@@ -39,6 +40,8 @@ pub enum Blow {
     StoreDamaged,
     /// Its store removed while it runs (daemon only).
     StoreWipedLive,
+    /// kill -9, its store replaced by a copy from earlier in the run, started again (daemon only).
+    StoreAged,
 }
 
 /// One fault.
@@ -51,7 +54,7 @@ pub struct Fault {
 }
 
 /// Every fault there is; a run draws them from a shuffled deck, so that each comes up equally often.
-pub static ALL: [Fault; 12] = [
+pub static ALL: [Fault; 13] = [
     fault(Victim::Daemon, Blow::Kill),
     fault(Victim::Source, Blow::Kill),
     fault(Victim::Target, Blow::Kill),
@@ -64,11 +67,11 @@ pub static ALL: [Fault; 12] = [
     fault(Victim::Daemon, Blow::StoreWiped),
     fault(Victim::Daemon, Blow::StoreDamaged),
     fault(Victim::Daemon, Blow::StoreWipedLive),
+    fault(Victim::Daemon, Blow::StoreAged),
 ];
 
-/// Faults that leave the target's answers open: what a careless daemon forgets then is lost.
-pub static UNANSWERED: [Fault; 3] =
-    [fault(Victim::Target, Blow::Kill), fault(Victim::Target, Blow::Pause), fault(Victim::Daemon, Blow::Kill)];
+/// A store from earlier, after a restart that leaves a copy of it.
+pub static STORE_AGED: [Fault; 2] = [fault(Victim::Daemon, Blow::StoreAged), fault(Victim::Daemon, Blow::Restart)];
 
 /// The mildest faults: for bugs that need none.
 pub static MILD: [Fault; 2] = [fault(Victim::Daemon, Blow::Restart), fault(Victim::Source, Blow::Restart)];
@@ -93,6 +96,7 @@ impl Fault {
             (Blow::StoreWiped, _) => "wipe_store",
             (Blow::StoreDamaged, _) => "damage_store",
             (Blow::StoreWipedLive, _) => "wipe_store_live",
+            (Blow::StoreAged, _) => "age_store",
         }
     }
 
@@ -107,6 +111,7 @@ impl Fault {
             Blow::Restart => process(stage, self.victim).terminate(END_MAX)?.is_some(),
             Blow::StoreWiped => process(stage, self.victim).kill()? && wipe(stage)?,
             Blow::StoreWipedLive => wipe(stage)?,
+            Blow::StoreAged => process(stage, self.victim).kill()? && age(stage)?,
             Blow::StoreDamaged => {
                 let killed = process(stage, self.victim).kill()?;
                 let store = stage.daemon.store.clone();
@@ -130,6 +135,9 @@ impl Fault {
         if self.blow == Blow::Pause {
             return Ok(process(stage, self.victim).resume()?);
         }
+        if self.victim == Victim::Daemon && self.blow != Blow::StoreAged {
+            keep_a_copy(stage)?;
+        }
         process(stage, self.victim).start()?;
         match self.victim {
             Victim::Daemon => stage.daemon.ready().await,
@@ -145,6 +153,48 @@ fn process(stage: &mut Stage, victim: Victim) -> &mut Process {
         Victim::Source => &mut stage.east.process,
         Victim::Target => &mut stage.west.process,
     }
+}
+
+/// Where the copy of the store lies that will once be put back.
+fn old_store(stage: &Stage) -> PathBuf {
+    stage.plan.dir.join("store-old")
+}
+
+/// Copies the store of a daemon that is down, unless there is a copy already: the older the better.
+fn keep_a_copy(stage: &Stage) -> Result<(), DrillError> {
+    let (store, old) = (&stage.daemon.store, old_store(stage));
+    if !store.is_dir() || old.exists() || stage.daemon.process.pid().is_some() {
+        return Ok(());
+    }
+    copy_dir(store, &old, 0).map_err(DrillError::file("copy the store"))
+}
+
+/// Puts the old copy in the store's place; false if there is none, or if it is no older.
+fn age(stage: &Stage) -> Result<bool, DrillError> {
+    let old = old_store(stage);
+    if !old.is_dir() {
+        return Ok(false);
+    }
+    wipe(stage)?;
+    std::fs::rename(&old, &stage.daemon.store).map_err(DrillError::file("put the old store back"))?;
+    Ok(true)
+}
+
+/// Deepest folder that is copied.
+const DEPTH_MAX: usize = 4;
+
+fn copy_dir(from: &Path, to: &Path, depth: usize) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_file() {
+            std::fs::copy(entry.path(), target)?;
+        } else if depth < DEPTH_MAX {
+            copy_dir(&entry.path(), &target, depth + 1)?;
+        }
+    }
+    Ok(())
 }
 
 fn wipe(stage: &Stage) -> Result<bool, DrillError> {

@@ -124,11 +124,13 @@ async fn settle(at_west: &Client, wanted: &HashMap<String, Offsets>) -> Result<H
     }
 }
 
-/// Lets the group go on at the target from its translated positions until it has read everything there.
+/// Lets the group go on at the target from its translated positions until it has read everything there, while the daemon
+/// still follows the positions that it left at the source. Answers how many partitions the daemon then moved: what a
+/// group commits itself is its own (F6).
 ///
 /// # Errors
 /// The cluster does not answer, or the group gave up.
-pub async fn resume(stage: &mut Stage, at_west: &Client, say: &(dyn Fn(String) + Sync)) -> Result<(), DrillError> {
+pub async fn resume(stage: &mut Stage, at_west: &Client, say: &(dyn Fn(String) + Sync)) -> Result<u64, DrillError> {
     stage.start_reader_at_west()?;
     let deadline = Instant::now() + READ_MAX;
     while Instant::now() < deadline {
@@ -147,5 +149,9 @@ pub async fn resume(stage: &mut Stage, at_west: &Client, say: &(dyn Fn(String) +
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
-    stage.finish_reader().await
+    stage.finish_reader().await?;
+    let own = positions::committed(at_west, GROUP).await?;
+    tokio::time::sleep(SETTLE).await;
+    let later = positions::committed(at_west, GROUP).await?;
+    Ok(own.iter().filter(|(at, offset)| later.get(at) != Some(offset)).count() as u64)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use causeway::drill::checker::{Counts, Evidence, Log, Position, judge};
+use causeway::drill::checker::{Counts, Evidence, Log, judge};
 use causeway::drill::error::DrillError;
 use causeway::drill::fleet::END_MAX;
 use causeway::drill::history::Place;
@@ -80,6 +80,8 @@ pub struct KillReport {
     pub positions: u64,
     /// Group positions that never came to the target.
     pub positions_missing: u64,
+    /// Partitions where the daemon moved a group that had gone on at the target by itself.
+    pub group_rewound: u64,
     /// Processes that ended without being told to.
     pub crashes: u32,
     /// Time from the last fault's end until everything had crossed, in milliseconds; none if it never did.
@@ -93,6 +95,13 @@ pub struct KillReport {
     pub findings: BTreeMap<&'static str, Vec<String>>,
     /// `pass` or `fail`.
     pub verdict: &'static str,
+}
+
+/// What became of the group positions.
+struct Moved {
+    proven: u64,
+    missing: u64,
+    rewound: u64,
 }
 
 #[derive(Default)]
@@ -117,20 +126,20 @@ pub async fn run(plan: &KillPlan, say: &(dyn Fn(String) + Sync)) -> Result<KillR
     let caught_up =
         catch_up(&stage, plan.catch_up_max, &at_east, &at_west, &mut logs, say).await?.then(|| healed.elapsed());
     let followed = follow::prove(&mut stage, &at_east, &at_west, &logs, &mut random, say).await?;
+    let rewound = follow::resume(&mut stage, &at_west, say).await?;
     stage.daemon.process.check()?;
     stage.daemon.process.terminate(END_MAX)?;
     stage.read_logs(&at_east, "east", &mut logs).await?;
     stage.read_logs(&at_west, "west", &mut logs).await?;
-    follow::resume(&mut stage, &at_west, say).await?;
     let (flows, dir) = (stage.flows(), stage.plan.dir.clone());
     drop(stage);
     let lines = Stage::lines(&dir).await?;
-    let positions: Vec<Position> = followed.positions;
-    let proven = positions.len() as u64;
+    let moved = Moved { proven: followed.positions.len() as u64, missing: followed.missing, rewound };
+    let positions = followed.positions;
     let final_region = Some("west".to_owned());
     let evidence = Evidence { flows, logs, lines, positions, final_region, ..Evidence::default() };
     say("judging logs and histories".to_owned());
-    Ok(report(plan, tally, caught_up, proven, followed.missing, &evidence))
+    Ok(report(plan, tally, caught_up, &moved, &evidence))
 }
 
 fn stage_plan(plan: &KillPlan) -> StagePlan {
@@ -270,8 +279,7 @@ fn report(
     plan: &KillPlan,
     tally: Tally,
     caught_up: Option<Duration>,
-    positions: u64,
-    positions_missing: u64,
+    moved: &Moved,
     evidence: &Evidence,
 ) -> KillReport {
     let judged = judge(evidence);
@@ -281,7 +289,8 @@ fn report(
     for (word, is_broken) in [
         ("crashes", tally.crashes > 0),
         ("catch_up", caught_up.is_none()),
-        ("positions_missing", positions_missing > 0),
+        ("positions_missing", moved.missing > 0),
+        ("group_rewound", moved.rewound > 0),
         ("faults", faults < plan.faults),
         ("records", judged.counts.records_acked < plan.records),
     ] {
@@ -297,8 +306,9 @@ fn report(
         faults,
         faults_by_kind: tally.by_kind,
         records: judged.counts.records_acked,
-        positions,
-        positions_missing,
+        positions: moved.proven,
+        positions_missing: moved.missing,
+        group_rewound: moved.rewound,
         crashes: tally.crashes,
         catch_up_ms: caught_up.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         counts: judged.counts,

@@ -8,7 +8,7 @@ use causeway::drill::error::DrillError;
 use causeway::drill::stage::Topology;
 use serde::Serialize;
 
-use crate::faults::{Fault, MILD, UNANSWERED};
+use crate::faults::{Fault, MILD, STORE_AGED};
 use crate::kill::{self, KillPlan};
 
 /// A planted bug, the run in which it must show, and the words under which it may.
@@ -28,14 +28,16 @@ struct Provocation {
 
 /// For bugs that show in any run.
 static QUIET: Provocation = Provocation { faults: 1, deck: &MILD, records: 3_000 };
-/// For bugs that show only where an answer is missing.
-static ROUGH: Provocation = Provocation { faults: 6, deck: &UNANSWERED, records: 8_000 };
+/// For bugs that show only with a store from earlier.
+static AGED: Provocation = Provocation { faults: 3, deck: &STORE_AGED, records: 6_000 };
+/// What a daemon that believes such a store may do.
+const STALE: &[&str] = &["ahead", "far", "lost", "hole", "positions_missing", "catch_up", "crashes"];
 /// What has not crossed by then is lost: a planted loss is not waited for as long as a real one.
 const CATCH_UP_MAX: Duration = Duration::from_secs(20);
 /// Runs that a bug gets to show in: some need a failure in the right moment.
 const RUNS_MAX: u64 = 3;
 
-static CASES: [Case; 10] = {
+static CASES: [Case; 9] = {
     use Topology::{ActiveActive as Both, ActivePassive as One};
     const fn case(bug: Bug, topology: Topology, how: &'static Provocation, words: &'static [&'static str]) -> Case {
         Case { bug, topology, how, words }
@@ -48,9 +50,8 @@ static CASES: [Case; 10] = {
         case(Bug::NoLoopCheck, Both, &QUIET, &["echo"]),
         case(Bug::TranslateOneAhead, One, &QUIET, &["ahead"]),
         case(Bug::TranslateLiterally, Both, &QUIET, &["ahead", "group_skipped"]),
-        case(Bug::CommitBeforeAck, One, &ROUGH, &["lost"]),
-        case(Bug::ResumeSourceAfterFailure, One, &ROUGH, &["lost"]),
-        case(Bug::CommitPastHole, One, &ROUGH, &["lost"]),
+        case(Bug::OverwriteLiveGroup, One, &QUIET, &["group_rewound"]),
+        case(Bug::TrustStaleStore, One, &AGED, STALE),
     ]
 };
 
