@@ -122,7 +122,7 @@ impl Held {
         };
         if own < copied.offset {
             // back, never ahead: copies of what the reader has seen may lie behind it
-            return Translation { offset: own.max(map.target_from()), exactness: Exactness::ClampedBelow };
+            return Translation { offset: own, exactness: Exactness::ClampedBelow };
         }
         copied
     }
@@ -181,7 +181,9 @@ mod tests {
     fn l3_a_reader_on_a_cycle_skips_neither_copies_nor_the_targets_own_records() {
         for seed in 0..2_000 {
             let pair = random_pair(&mut fastrand::Rng::with_seed(seed));
-            let mut map = OffsetMap::new(s(0), t(0));
+            // the flow may begin when the target has records of its own already
+            let base = pair.target.iter().position(Option::is_some).unwrap_or(pair.target.len());
+            let mut map = OffsetMap::new(s(0), t(base as i64));
             let mut held = Held::default();
             for (at, origin) in pair.source.iter().enumerate() {
                 let at = s(at as i64);

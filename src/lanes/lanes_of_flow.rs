@@ -94,6 +94,7 @@ impl LanesOfFlow {
                 target: connected.target.clone(),
                 runtime: tokio::runtime::Handle::current(),
                 flows: setup.flows.clone(),
+                windows: HashMap::new(),
             }),
         }
     }

@@ -170,6 +170,9 @@ impl Pipeline {
     fn open(&mut self, lane: Lane, opening: Opening) {
         let id = lane.id().clone();
         self.sink.route(&id, lane.target_topic());
+        if let Some(guard) = &mut self.guard {
+            guard.windows.remove(&(lane.target_topic().clone(), id.partition)); // it may be another topic now
+        }
         let slot = self.slots.entry(id.clone()).or_insert_with(|| Slot::new(lane));
         slot.topic_id = opening.source_topic_id;
         slot.target_topic_id = opening.target_topic_id;
@@ -247,7 +250,7 @@ impl Pipeline {
 
     fn judge(&mut self, id: &LaneId) {
         loop {
-            let (Some(guard), Some(slot)) = (&self.guard, self.slots.get_mut(id)) else { return };
+            let (Some(guard), Some(slot)) = (&mut self.guard, self.slots.get_mut(id)) else { return };
             let Some((batch, since)) = slot.unjudged.pop_front() else { return };
             if batch.session != slot.lane.session() {
                 continue;

@@ -10,7 +10,7 @@ use crate::cluster::record::Records;
 use crate::cluster::record::raw;
 use crate::cluster::{Admin, ClusterError};
 use crate::core::batch::Batch;
-use crate::core::ids::{ClusterId, Generation, LaneId, SourceOffset, TargetOffset, TopicId, TopicName};
+use crate::core::ids::{ClusterId, Generation, LaneId, PartitionId, SourceOffset, TargetOffset, TopicId, TopicName};
 use crate::core::progress::Progress;
 use crate::core::provenance::{self, Bench, Claim, Hop, Judgement};
 use crate::telemetry::names;
@@ -28,6 +28,8 @@ pub(super) struct Guard {
     pub runtime: tokio::runtime::Handle,
     /// Every flow of the daemon: one of them may have brought a record.
     pub flows: Arc<Vec<Arc<FlowShared>>>,
+    /// The stretch of the target last read, by target topic and partition: one per lane at most.
+    pub windows: HashMap<(TopicName, PartitionId), raw::Window>,
 }
 
 /// What became of a batch's claims.
@@ -43,7 +45,7 @@ pub(super) enum Judged {
 impl Guard {
     /// Judges a batch that arrived at `since`; `target_topic` and its ID are the lane's.
     pub fn judge(
-        &self,
+        &mut self,
         mut batch: Batch<Records>,
         since: Instant,
         target_topic: &TopicName,
@@ -53,11 +55,15 @@ impl Guard {
         let mut before: HashMap<SourceOffset, Vec<Hop>> = HashMap::new();
         let mut held = Vec::new();
         let mut forged = 0;
-        for claim in &batch.summary.claims {
+        let claims = std::mem::take(&mut batch.summary.claims);
+        for claim in &claims {
             let waited_out = since.elapsed() > MAP_WAIT_MAX;
             let judgement = self.judge_one(claim, &batch.lane, target_topic_id, waited_out);
             let judgement = match judgement {
-                Judgement::WaitForMap => return Judged::Wait(batch),
+                Judgement::WaitForMap => {
+                    batch.summary.claims = claims;
+                    return Judged::Wait(batch);
+                }
                 Judgement::VerifyAtTarget(hop) => match self.verify(&batch, claim, &hop, target_topic) {
                     Ok(judgement) => judgement,
                     Err(error) => return Judged::Failed(error),
@@ -123,7 +129,7 @@ impl Guard {
     }
 
     fn verify(
-        &self,
+        &mut self,
         batch: &Batch<Records>,
         claim: &Claim,
         hop: &Hop,
@@ -140,7 +146,19 @@ impl Guard {
         let content = raw::content(records.key(item), records.value(item), &headers);
         // the hop names a place in our target: its source offset there is an offset of the target for us
         let at = TargetOffset(hop.offset.get());
-        let found = self.runtime.block_on(raw::find(&self.target, target_topic.as_str(), hop.partition, at))?;
+        let key = (target_topic.clone(), hop.partition);
+        let known = self.windows.get(&key).and_then(|window| window.find(at));
+        let found = match known {
+            // what was not there may be by now
+            Some(found @ provenance::Found::Record(_)) => found,
+            _ => {
+                let read = raw::Window::read(&self.target, target_topic.as_str(), hop.partition, at);
+                let window = self.runtime.block_on(read)?;
+                let found = window.find(at).unwrap_or(provenance::Found::Nothing);
+                self.windows.insert(key, window);
+                found
+            }
+        };
         Ok(provenance::verdict_after_reading(content, found))
     }
 

@@ -15,6 +15,8 @@ use crate::core::provenance::{self, Claim, Found, HEADER, Hop};
 
 /// Bytes per fetch: a range that was just read comes in one or two of them.
 const FETCH_BYTES: i32 = 4 << 20;
+/// Offsets in a window: a fraction of a second to read.
+const WINDOW_OFFSETS: i64 = 4_096;
 /// Fetches that bring nothing new before a range counts as unreadable.
 const EMPTY_FETCHES_MAX: u32 = 3;
 
@@ -126,23 +128,44 @@ async fn read(
     Ok(())
 }
 
-/// What lies at one place of a target: for claims that only the record itself can prove.
-///
-/// # Errors
-/// The target does not answer, or a batch cannot be read. An offset outside of the log is [`Found::Nothing`].
-pub async fn find(admin: &Admin, topic: &str, partition: PartitionId, at: TargetOffset) -> Result<Found, ClusterError> {
-    let key = (topic.to_owned(), partition.0);
-    let ends = admin.target_ends(std::slice::from_ref(&key)).await?.remove(&key).transpose()?;
-    if !ends.is_some_and(|ends| ends.log_start <= at && at < ends.log_end) {
-        return Ok(Found::Nothing);
+/// Digests of a stretch of a target's log: claims come in runs, so one read answers many of them. The log below its end never changes.
+#[derive(Debug, Clone)]
+pub struct Window {
+    from: i64,
+    to: i64,
+    digests: HashMap<i64, u64>,
+}
+
+impl Window {
+    /// What lies at `at`; `None` when the window does not reach it.
+    #[must_use]
+    pub fn find(&self, at: TargetOffset) -> Option<Found> {
+        let within = self.from <= at.get() && at.get() < self.to;
+        within.then(|| self.digests.get(&at.get()).map_or(Found::Nothing, |digest| Found::Record(*digest)))
     }
-    let mut found = Found::Nothing;
-    let take = |offset: i64, record: Record| {
-        if offset == at.get() {
+
+    /// Reads a stretch from `at` on, bounded by one fetch. An offset outside of the log gives a window in which nothing lies.
+    ///
+    /// # Errors
+    /// The target does not answer, or a batch cannot be read.
+    pub async fn read(
+        admin: &Admin,
+        topic: &str,
+        partition: PartitionId,
+        at: TargetOffset,
+    ) -> Result<Window, ClusterError> {
+        let key = (topic.to_owned(), partition.0);
+        let ends = admin.target_ends(std::slice::from_ref(&key)).await?.remove(&key).transpose()?;
+        let mut window = Window { from: at.get(), to: at.get() + 1, digests: HashMap::new() };
+        let Some(end) = ends.filter(|ends| ends.log_start <= at && at < ends.log_end).map(|ends| ends.log_end) else {
+            return Ok(window);
+        };
+        window.to = end.get().min(at.get() + WINDOW_OFFSETS);
+        let take = |offset: i64, record: Record| {
             let headers = record.headers.into_iter().map(|header| (header.key, header.value)).collect();
-            found = Found::Record(content(record.key.as_deref(), record.value.as_deref(), &headers));
-        }
-    };
-    read(admin, &key, at.get(), at.get() + 1, take).await?;
-    Ok(found)
+            window.digests.insert(offset, content(record.key.as_deref(), record.value.as_deref(), &headers));
+        };
+        read(admin, &key, at.get(), window.to, take).await?;
+        Ok(window)
+    }
 }
