@@ -115,6 +115,29 @@ fn a_topic_recreated_with_a_larger_end_while_down_is_ledgered_and_stands() {
     recreated(false, 300);
 }
 
+#[test]
+fn l5_what_a_topic_still_had_when_it_was_recreated_is_in_the_ledger() {
+    let pair = Pair::start();
+    let east = pair.east.bootstrap.clone();
+    create_topic(&east, TOPIC, 1, &[]);
+    write(&east, TOPIC, 0, numbers("old", 100));
+    let daemon = pair.daemon();
+    wait_status(&daemon, FLOW, "position 100", |flow| {
+        lanes(flow, TOPIC).iter().any(|lane| lane["position"] == 100).then_some(())
+    });
+    let output = daemon.verb(&["flow", "pause", FLOW]);
+    assert!(output.status.success(), "{}", both(&output));
+    write(&east, TOPIC, 0, numbers("not copied", 50));
+    // the daemon looks at the source's ends with the groups, here every second, and writes them down
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    daemon.process.kill();
+    delete_topic(&east, TOPIC);
+    create_topic(&east, TOPIC, 1, &[]);
+    write(&east, TOPIC, 0, numbers("new", 300));
+    let daemon = pair.daemon();
+    wait_gaps(&daemon, TOPIC, &[("topic_recreated", 100, 150, false)]);
+}
+
 /// 100 records crossed; 100 more were written and the first 150 deleted while the daemon was down.
 fn overtaken(policy: &str) -> (Pair, Daemon) {
     let pair = Pair::start();

@@ -103,6 +103,13 @@ impl EndsBoard {
         board.seen.insert(partition, Seen { ends, at });
     }
 
+    /// Notes the topic ID that somebody else has seen.
+    pub fn note_topic(&self, name: &str, id: TopicId) {
+        let mut board = self.lock();
+        board.missing.remove(name);
+        board.topics.insert(name.to_owned(), SeenTopic::Is(id));
+    }
+
     /// One look at everything that is watched.
     async fn look(&self, admin: &Admin) {
         let wanted: Vec<Partition> = self.lock().wanted.keys().cloned().collect();
@@ -111,6 +118,10 @@ impl EndsBoard {
         }
         let at = Instant::now();
         let answer = admin.source_ends(&wanted).await;
+        if answer.as_ref().is_ok_and(|answer| self.is_shrunken(answer)) {
+            // a log that shrank may be that of another topic with the same name: that is looked at first, or it would be called truncated
+            self.look_at_topics(admin).await;
+        }
         let mut board = self.lock();
         match answer {
             Err(error) => board.silent = Some(error.to_string()),
@@ -121,6 +132,14 @@ impl EndsBoard {
                 }
             }
         }
+    }
+
+    fn is_shrunken(&self, answer: &BTreeMap<Partition, Result<SourceEnds, ClusterError>>) -> bool {
+        let board = self.lock();
+        answer.iter().any(|(partition, ends)| {
+            let known = board.seen.get(partition).map(|seen| seen.ends.high_watermark);
+            ends.as_ref().is_ok_and(|ends| known.is_some_and(|known| ends.high_watermark < known))
+        })
     }
 
     /// One look at the topics of everything that is watched.

@@ -14,8 +14,9 @@ use crate::cluster::{
 };
 use crate::config::valid::Flow;
 use crate::core::{
-    ids::{PartitionId, TopicId, TopicName, UnixMillis},
-    progress::{Record, SourceSeen},
+    gap::GapCause,
+    ids::{LaneId, PartitionId, TopicId, TopicName, UnixMillis},
+    progress::{LaneState, Progress, Record, SourceSeen},
 };
 
 /// Positions are looked at anew at least this often, whatever the configuration says.
@@ -90,7 +91,8 @@ impl Follower {
         let known = self.progress.state();
         let news = |(topic, seen): &(TopicName, SourceSeen)| {
             let same = |known: &SourceSeen| known.ends == seen.ends && known.topic_id == seen.topic_id;
-            known.source_seen(topic).is_none_or(|k| !same(k) || at.0 - k.at.0 >= UNCHANGED_MS_MAX)
+            let owed = |k: &SourceSeen| !seen.topic_id.may_be(k.topic_id) && !is_ledgered(known, topic, k.topic_id);
+            known.source_seen(topic).is_none_or(|k| !owed(k) && (!same(k) || at.0 - k.at.0 >= UNCHANGED_MS_MAX))
         };
         let records: Vec<_> = seen
             .into_iter()
@@ -102,4 +104,14 @@ impl Follower {
         }
         Ok(ids)
     }
+}
+
+/// Whether the ledger has what a generation that is gone still had: until then its ends, as last seen, are all that is known of that.
+fn is_ledgered(progress: &Progress, topic: &TopicName, id: TopicId) -> bool {
+    let of_generation = |lane: &LaneId| lane.topic() == topic && lane.generation.id == id;
+    let mut lanes = progress.lanes().map(LaneState::lane).filter(|lane| of_generation(lane));
+    lanes.all(|lane| {
+        let ends = |cause: &GapCause| matches!(cause, GapCause::TopicRecreated | GapCause::TopicDeleted);
+        progress.gaps().any(|gap| gap.lane == *lane && ends(&gap.cause))
+    })
 }

@@ -247,6 +247,11 @@ impl LanesOfFlow {
             (Some(Err(error)), _) | (_, Some(Err(error))) => return self.open_failed(id, retry(error)),
             _ => return self.open_failed(id, Failure::Retry { reason: "no answer about its ends".to_owned() }),
         };
+        // a re-created topic's ends say nothing about what the old one still had: what was last written down of that does
+        let source = match id.generation.id.may_be(source_topic_id) {
+            true => source,
+            false => with_progress(&self.progress, |progress| old_ends(progress, id)),
+        };
         let start = match self.start(known.start, &source_key, &source, durable.is_some()).await {
             Ok(start) => start,
             Err(error) => return self.open_failed(id, retry(&error)),
@@ -334,6 +339,14 @@ impl LanesOfFlow {
 
 fn target_topic_of(opening: &Opening, known: &Known) -> TopicName {
     opening.durable.as_ref().map_or_else(|| known.target_topic.clone(), |state| state.target_topic().clone())
+}
+
+/// The ends of a generation that is gone, as last seen; at least as far as it was copied.
+fn old_ends(progress: &Progress, id: &LaneId) -> SourceEnds {
+    let seen = progress.source_seen(id.topic()).filter(|seen| seen.topic_id == id.generation.id);
+    let position = progress.lane(id).map(|state| state.position()).unwrap_or_default();
+    let end = seen.and_then(|seen| seen.end(id.partition)).unwrap_or_default().max(position);
+    SourceEnds { high_watermark: end, last_stable: end, ..SourceEnds::default() }
 }
 
 fn retry(error: &ClusterError) -> Failure {

@@ -259,6 +259,9 @@ impl RecordSource {
     fn take_lookups(&mut self) {
         while let Ok(looked) = self.found.1.try_recv() {
             let LookedUp { key, session, from, asked, found } = looked;
+            if let Some(id) = found.topic_id {
+                self.ends.note_topic(&key.0, id);
+            }
             if let Some(ends) = found.ends {
                 self.ends.note(key.clone(), ends, asked);
             }
