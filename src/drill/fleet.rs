@@ -107,7 +107,7 @@ pub fn config_text(regions: &[&Site], flows: &[FlowSpec], admin: &str, store: &P
         text += &format!("\n[[flows]]\nname = {name:?}\nfrom = {from:?}\nto = {to:?}\n");
         text += &format!("topics = {{ include = {topics:?} }}\ngroups = {groups:?}\nnaming = \"identity\"\n");
         text += "objectives = { rpo = \"5s\", rto = \"3m\" }\n";
-        text += "refresh = { topics = \"1s\", groups = \"1s\" }\n";
+        text += "refresh = { topics = \"1s\", groups = \"250ms\" }\n";
     }
     text += &format!("\n[admin]\nlisten = {admin:?}\n\n[store]\ndir = {:?}\n", store.display().to_string());
     text
