@@ -222,6 +222,10 @@ async fn look(lanes: &mut LanesOfFlow, shared: &Arc<FlowShared>, retry: &mut Ret
     match lanes.discover().await {
         Ok(()) => {
             retry.reset();
+            if let Some(reason) = lanes.broken().filter(|_| shared.phase() == Phase::Running) {
+                tracing::error!(flow = %shared.flow.name, reason, "pipeline ended");
+                shared.set_reason(Some(reason));
+            }
             shared.flow.refresh.topics
         }
         Err(error) => {

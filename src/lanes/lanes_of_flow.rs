@@ -99,6 +99,14 @@ impl LanesOfFlow {
         }
     }
 
+    /// A pipeline that ended before it was told to: a mistake of our own, said aloud; its lanes stand until the daemon starts again.
+    pub fn broken(&self) -> Option<String> {
+        let ended = self.threads.iter().position(|thread| thread.handle.is_finished())?;
+        let topics: Vec<&str> =
+            self.by_topic.iter().filter(|(_, at)| **at == ended).map(|(topic, _)| topic.as_str()).collect();
+        Some(format!("the pipeline of {} ended by a mistake of our own: restart the daemon", topics.join(", ")))
+    }
+
     /// One look at the source's topics: makes and grows their targets, and opens lanes that are new.
     pub async fn discover(&mut self) -> Result<(), ClusterError> {
         let (topics, trouble) = self.source.topics().await?;

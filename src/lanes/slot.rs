@@ -58,6 +58,8 @@ pub(super) struct Slot {
     read_to: SourceOffset,
     read_at: Instant,
     moved_at: Instant,
+    /// When it was last known to be caught up, while it is not.
+    behind_since: Option<Instant>,
     last_position: Option<SourceOffset>,
     reason: Option<String>,
 }
@@ -81,6 +83,7 @@ impl Slot {
             read_to: SourceOffset::ZERO,
             read_at: now,
             moved_at: now,
+            behind_since: Some(now),
             last_position: None,
             reason: None,
         }
@@ -200,6 +203,7 @@ impl Slot {
             self.last_position = position;
             self.moved_at = Instant::now();
         }
+        self.behind_since = if caught_up { None } else { self.behind_since.or_else(|| Some(Instant::now())) };
         let running = *self.lane.state() == State::Running;
         let reason = if running { trouble } else { self.reason.clone() };
         let ends = self.lane.ends();
@@ -223,7 +227,7 @@ impl Slot {
             attempt: self.retry.attempt(),
             progress_age_seconds: 0.0,
         };
-        figures.add(&view, self.moved_at);
+        figures.add(&view, self.moved_at, self.behind_since);
         shared.publish(view, self.moved_at);
     }
 }
@@ -233,6 +237,7 @@ impl Slot {
 pub(super) struct TopicFigures {
     lag: u64,
     oldest_seconds: f64,
+    behind_seconds: f64,
     states: BTreeMap<&'static str, u32>,
 }
 
@@ -240,8 +245,10 @@ pub(super) struct TopicFigures {
 const STATES: [&str; 6] = ["opening", "running", "draining", "ledgering", "backing_off", "stopped"];
 
 impl TopicFigures {
-    fn add(&mut self, view: &LaneView, moved_at: Instant) {
+    fn add(&mut self, view: &LaneView, moved_at: Instant, behind_since: Option<Instant>) {
         self.lag += view.lag_records.unwrap_or(0);
+        let behind = behind_since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        self.behind_seconds = self.behind_seconds.max(behind);
         if !view.caught_up {
             self.oldest_seconds = self.oldest_seconds.max(moved_at.elapsed().as_secs_f64());
         }
@@ -251,6 +258,7 @@ impl TopicFigures {
     pub fn emit(&self, flow: &str, topic: &str) {
         let labels = [("flow", flow.to_owned()), ("topic", topic.to_owned())];
         metrics::gauge!(names::LAG_RECORDS, &labels).set(self.lag as f64);
+        metrics::gauge!(names::LAG_SECONDS, &labels).set(self.behind_seconds);
         metrics::gauge!(names::PROGRESS_AGE, &labels).set(self.oldest_seconds);
         for state in STATES {
             let count = self.states.get(state).copied().unwrap_or(0);

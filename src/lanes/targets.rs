@@ -1,6 +1,6 @@
 //! The target topics of a flow: made with the source's shape and settings, grown with it, kept equal; what does not fit is refused by name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::naming;
@@ -31,6 +31,8 @@ pub(super) struct Target {
 pub(super) struct Targets {
     compared_at: Option<Instant>,
     made: HashMap<String, Target>,
+    /// Targets that somebody else made with fewer partitions: left as they are while this process runs.
+    foreign: HashSet<String>,
 }
 
 impl Targets {
@@ -63,11 +65,16 @@ impl Targets {
                 _ => {
                     let settings =
                         settings.as_ref().map(|settings| settings.of(&topic.name, &name)).unwrap_or_default();
-                    let shape = Shape { topic, target: there.get(&name), mirrored: mirrored(&topic.name) };
+                    let ours = !self.foreign.contains(&name);
+                    let mirrored = if ours { mirrored(&topic.name) } else { 0 };
+                    let shape = Shape { topic, target: there.get(&name), mirrored };
                     ensure_one(target, &name, &shape, &settings).await
                 }
             };
             if let Ok(made) = &outcome {
+                if made.refusal.is_some() {
+                    self.foreign.insert(made.name.clone());
+                }
                 self.made.insert(topic.name.clone(), made.clone());
             }
             ensured.insert(topic.name.clone(), outcome);

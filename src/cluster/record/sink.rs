@@ -33,6 +33,8 @@ const LINGER_MS: &str = "5";
 const BATCH_BYTES: usize = 512 << 10;
 /// What a batch needs beside its records.
 const BATCH_OVERHEAD_BYTES: usize = 1 << 10;
+/// Longest wait for a topic's partitions, while the lanes of this producer wait too.
+const METADATA_WAIT: Duration = Duration::from_secs(1);
 /// The broker decides what is too large, not the client.
 const MESSAGE_BYTES_MAX: &str = "1000000000";
 /// The part of a delivery's token that counts records of a lane; the rest is the lane's slot.
@@ -236,10 +238,22 @@ impl RecordSink {
                 Err((offset, error)) => {
                     let slot = queued.slot;
                     let range = SourceRange::new(offset, offset.next());
+                    let topic = self.slots[slot].topic.clone();
                     self.backlog.pop_front();
+                    self.learn(&topic, &error);
                     self.fail(slot, judge(&error, range));
                 }
             }
+        }
+    }
+
+    /// librdkafka looks for partitions that were added only every few minutes: it is told to look now.
+    fn learn(&self, topic: &str, error: &KafkaError) {
+        let unknown = [RDKafkaErrorCode::UnknownPartition, RDKafkaErrorCode::UnknownTopic];
+        if error.rdkafka_error_code().is_some_and(|code| unknown.contains(&code))
+            && let Err(error) = self.producer.client().fetch_metadata(Some(topic), METADATA_WAIT)
+        {
+            tracing::debug!(topic, %error, "metadata");
         }
     }
 
