@@ -1,6 +1,6 @@
 //! Translated positions: AHEAD (a consumer would skip) and FAR (a consumer would repeat without need).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Case, Flow, Log, Position, Report, TopicPair};
 use crate::drill::payload::Uid;
@@ -28,12 +28,15 @@ fn judge_one(case: &Case<'_>, flow: &Flow, topic: &TopicPair, position: &Positio
     }
     let Position { owner, source: x, target: t, partition, .. } = position;
     let at = |offset: i64| format!("{owner} {}-{partition}: X={x} T={t}, record at source {offset}", topic.source);
+    let mut seen: HashSet<Uid> = HashSet::with_capacity(source.entries.len());
     for entry in &source.entries {
-        let Some((first, last)) = entry.uid.and_then(|uid| copies.get(&uid)) else { continue };
+        // A second copy at the source (of a record that came from elsewhere) tells nothing: whoever read the first has it.
+        let Some(uid) = entry.uid.filter(|uid| seen.insert(*uid)) else { continue };
+        let Some((first, last)) = copies.get(&uid) else { continue };
         if entry.offset >= *x && last < t {
             report.add("ahead", || format!("{}, last copy at target {last}", at(entry.offset)));
         }
-        let carried = entry.uid.and_then(|uid| case.origin(uid)).is_some_and(|o| flow.carries.iter().any(|c| c == o));
+        let carried = case.origin(uid).is_some_and(|o| flow.carries.iter().any(|c| c == o));
         if position.exact && carried && entry.offset < *x && first >= t {
             report.add("far", || format!("{}, first copy at target {first}", at(entry.offset)));
         }

@@ -286,6 +286,21 @@ fn l3_one_copy_behind_the_position_is_enough_with_doubled_records() {
 }
 
 #[test]
+fn l3_a_record_that_stands_twice_at_the_source_is_judged_by_its_first_copy() {
+    let mut evidence = clean();
+    evidence.flows.push(flow("west", "east", false));
+    let other = Uid { producer: 2, ..uid(0) };
+    sent(&mut evidence, "west", other, Some(0));
+    *west(&mut evidence) = log(std::iter::once(other).chain((0..10).map(uid)));
+    *east(&mut evidence) = log(std::iter::once(other).chain((0..5).map(uid)).chain([other]).chain((5..10).map(uid)));
+    evidence.lines.retain(|line| !matches!(line.event, Event::Ok { uid, .. } if uid.producer == 1));
+    evidence.positions = vec![position(6, 6)];
+    assert_eq!((counts(&evidence).ahead, counts(&evidence).dup), (0, 1), "whoever stands at 6 has read it at 0");
+    evidence.positions = vec![position(0, 1)];
+    assert_eq!(counts(&evidence).ahead, 1);
+}
+
+#[test]
 fn what_a_group_never_read_is_skipped_and_what_it_read_twice_is_reread() {
     let mut evidence = clean();
     evidence.final_region = Some("west".into());
