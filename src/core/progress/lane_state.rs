@@ -281,8 +281,19 @@ impl LaneState {
         if at + 1 < self.heads.len() {
             self.heads.remove(at);
             if at == 0 {
-                self.map.trim_target(self.heads[0].target_base);
+                self.trim_below_first_chunk();
             }
+        }
+    }
+
+    /// Forgets what lies before the first chunk there is. Where its copies ended is read from the runs: the base of the chunk after them may have
+    /// moved on since they were removed (a lost tail), and would trim more than the state that removed them did.
+    fn trim_below_first_chunk(&mut self) {
+        let head = self.heads[0];
+        let last = self.map.runs().iter().take_while(|run| run.source_first < head.first).last();
+        if let Some(run) = last {
+            let end = run.target_first.plus(run.count().min(head.first.since(run.source_first)));
+            self.map.trim_target(end);
         }
     }
 }
