@@ -73,6 +73,9 @@ pub static ALL: [Fault; 13] = [
 /// A store from earlier, after a restart that leaves a copy of it.
 pub static STORE_AGED: [Fault; 2] = [fault(Victim::Daemon, Blow::StoreAged), fault(Victim::Daemon, Blow::Restart)];
 
+/// What leaves a daemon not knowing which of its records arrived.
+pub static KILLS: [Fault; 2] = [fault(Victim::Daemon, Blow::Kill), fault(Victim::Target, Blow::Kill)];
+
 /// The mildest faults: for bugs that need none.
 pub static MILD: [Fault; 2] = [fault(Victim::Daemon, Blow::Restart), fault(Victim::Source, Blow::Restart)];
 
