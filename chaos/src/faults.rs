@@ -70,9 +70,6 @@ pub static ALL: [Fault; 13] = [
     fault(Victim::Daemon, Blow::StoreAged),
 ];
 
-/// A store from earlier, after a restart that leaves a copy of it.
-pub static STORE_AGED: [Fault; 2] = [fault(Victim::Daemon, Blow::StoreAged), fault(Victim::Daemon, Blow::Restart)];
-
 /// What leaves a daemon not knowing which of its records arrived.
 pub static KILLS: [Fault; 2] = [fault(Victim::Daemon, Blow::Kill), fault(Victim::Target, Blow::Kill)];
 

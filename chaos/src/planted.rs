@@ -8,7 +8,7 @@ use causeway::drill::error::DrillError;
 use causeway::drill::stage::Topology;
 use serde::Serialize;
 
-use crate::faults::{Fault, KILLS, MILD, STORE_AGED};
+use crate::faults::{Fault, KILLS, MILD};
 use crate::kill::{self, KillPlan};
 
 /// A planted bug, the run in which it must show, and the words under which it may.
@@ -30,16 +30,12 @@ struct Provocation {
 static QUIET: Provocation = Provocation { faults: 1, deck: &MILD, records: 3_000 };
 /// For bugs that show only where records stand twice at the target, so that both sides count differently.
 static DOUBLED: Provocation = Provocation { faults: 6, deck: &KILLS, records: 6_000 };
-/// For bugs that show only with a store from earlier.
-static AGED: Provocation = Provocation { faults: 3, deck: &STORE_AGED, records: 6_000 };
-/// What a daemon that believes such a store may do.
-const STALE: &[&str] = &["ahead", "far", "lost", "hole", "positions_missing", "catch_up", "crashes"];
 /// What has not crossed by then is lost: a planted loss is not waited for as long as a real one.
 const CATCH_UP_MAX: Duration = Duration::from_secs(20);
 /// Runs that a bug gets to show in: some need a failure in the right moment.
 const RUNS_MAX: u64 = 3;
 
-static CASES: [Case; 9] = {
+static CASES: [Case; 8] = {
     use Topology::{ActiveActive as Both, ActivePassive as One};
     const fn case(bug: Bug, topology: Topology, how: &'static Provocation, words: &'static [&'static str]) -> Case {
         Case { bug, topology, how, words }
@@ -53,7 +49,6 @@ static CASES: [Case; 9] = {
         case(Bug::TranslateOneAhead, One, &QUIET, &["ahead"]),
         case(Bug::TranslateLiterally, One, &DOUBLED, &["ahead", "far"]),
         case(Bug::OverwriteLiveGroup, One, &QUIET, &["group_rewound"]),
-        case(Bug::TrustStaleStore, One, &AGED, STALE),
     ]
 };
 
