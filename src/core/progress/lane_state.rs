@@ -231,8 +231,14 @@ impl LaneState {
     /// What has to be written to make this state durable, in this order: closed chunks, the open chunk, tombstones.
     pub fn take_records(&mut self) -> Vec<Record> {
         let owed = std::mem::take(&mut self.owed);
-        let (tombstones, mut records): (Vec<_>, Vec<_>) = owed.into_iter().partition(|record| record.value.is_none());
+        let (mut tombstones, mut records): (Vec<_>, Vec<_>) =
+            owed.into_iter().partition(|record| record.value.is_none());
         records.push(self.open_chunk(self.position()));
+        // a chunk that was given up and begun again under the same key is live: its old tombstone must not follow it
+        tombstones.retain(|record| match &record.key {
+            Key::Chunk { epoch, first, .. } => !self.heads.iter().any(|head| (head.epoch, head.first) == (*epoch, *first)),
+            _ => true,
+        });
         records.extend(tombstones);
         records
     }

@@ -108,6 +108,21 @@ fn a_new_epoch_takes_over_the_open_chunk_and_the_old_one_cannot_write_it_any_mor
     }
 }
 
+#[test]
+fn l2_a_chunk_begun_again_where_a_trimmed_one_began_is_not_removed_by_its_tombstone() {
+    let (mut state, mut topic) = (fresh(), Topic::default());
+    state.append(range(0, 13), &[run(0, 13, 0)], LeaderEpoch(1)).unwrap();
+    state.trim_target(TargetOffset(8));
+    state.void_target_from(TargetOffset(8));
+    topic.write(&mut state);
+    state.trim_target(TargetOffset(8));
+    state.void_source_from(SourceOffset(0));
+    topic.write(&mut state);
+    for rebuilt in [topic.fold(), topic.compacted()] {
+        assert_eq!(rebuilt.position(), state.position());
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Copy(u8, u8),
