@@ -236,7 +236,9 @@ impl LaneState {
         records.push(self.open_chunk(self.position()));
         // a chunk that was given up and begun again under the same key is live: its old tombstone must not follow it
         tombstones.retain(|record| match &record.key {
-            Key::Chunk { epoch, first, .. } => !self.heads.iter().any(|head| (head.epoch, head.first) == (*epoch, *first)),
+            Key::Chunk { epoch, first, .. } => {
+                !self.heads.iter().any(|head| (head.epoch, head.first) == (*epoch, *first))
+            }
             _ => true,
         });
         records.extend(tombstones);
