@@ -53,8 +53,12 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let limits = limits::measure();
     println!("limits: {limits}");
-    println!("{megabytes} MB of records a case, {PARTITIONS} partitions, source batches of {SOURCE_BATCH} B, median of {runs} run(s)");
-    println!("k rec/CPU-s and MB/CPU-s: of the copying process alone, from its start to its last record, brokers apart\n");
+    println!(
+        "{megabytes} MB of records a case, {PARTITIONS} partitions, source batches of {SOURCE_BATCH} B, median of {runs} run(s)"
+    );
+    println!(
+        "k rec/CPU-s and MB/CPU-s: of the copying process alone, from its start to its last record, brokers apart\n"
+    );
     println!(
         "| records | daemon k rec/CPU-s | MB/CPU-s | of CRC | k rec/s wall | of disk | peak MB | bare rdkafka k rec/CPU-s | peak MB | daemon : bare |"
     );

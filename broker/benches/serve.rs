@@ -34,14 +34,19 @@ fn main() {
     let requests = mib.max(IN_FLIGHT);
     let batch = batch();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    println!("{requests} requests of {BATCHES} batches of {} B each; MB/s wall, median of {ROUNDS} rounds", batch.len());
+    println!(
+        "{requests} requests of {BATCHES} batches of {} B each; MB/s wall, median of {ROUNDS} rounds",
+        batch.len()
+    );
     let mut rows: Vec<[f64; 7]> = (0..ROUNDS).map(|_| round(&runtime, requests, &batch)).collect();
     let mut median = |i: usize| {
         rows.sort_by(|a, b| a[i].total_cmp(&b[i]));
         rows[ROUNDS / 2][i]
     };
     let [memcpy, crc, loopback, disk] = [0, 1, 2, 3].map(&mut median);
-    println!("limits: memcpy {memcpy:.0}, CRC-32C {crc:.0}, loopback TCP {loopback:.0}, write+fdatasync of 1 MiB {disk:.0}\n");
+    println!(
+        "limits: memcpy {memcpy:.0}, CRC-32C {crc:.0}, loopback TCP {loopback:.0}, write+fdatasync of 1 MiB {disk:.0}\n"
+    );
     println!("| through sockets | MB/s | of loopback | of disk |\n|---|---|---|---|");
     for (i, name) in [(4, "produce, log.flush=os"), (5, "produce, log.flush=ack"), (6, "fetch, from page cache")] {
         let rate = median(i);
@@ -99,12 +104,8 @@ async fn serve(requests: usize, batch: &Bytes, flush: &str) -> (f64, f64) {
     properties.set("log.flush", flush);
     let broker = Broker::start(BrokerConfig::from_properties(&properties).unwrap()).await.unwrap();
     let mut stream = TcpStream::connect(broker.local_addr()).await.unwrap();
-    let topic = CreatableTopic {
-        name: "bench".into(),
-        num_partitions: BATCHES,
-        replication_factor: 1,
-        ..Default::default()
-    };
+    let topic =
+        CreatableTopic { name: "bench".into(), num_partitions: BATCHES, replication_factor: 1, ..Default::default() };
     send(&mut stream, 5, &CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() }).await;
     answer(&mut stream).await;
     let started = Instant::now();
@@ -141,13 +142,15 @@ async fn fetch_all(stream: &mut TcpStream, bytes: usize) -> f64 {
             partition_max_bytes: 1 << 20,
             ..Default::default()
         };
-        let topic = FetchTopic {
-            topic: "bench".into(),
-            partitions: (0..BATCHES).map(ask).collect(),
+        let topic =
+            FetchTopic { topic: "bench".into(), partitions: (0..BATCHES).map(ask).collect(), ..Default::default() };
+        let request = FetchRequest {
+            max_wait_ms: 100,
+            min_bytes: 1,
+            max_bytes: 16 << 20,
+            topics: vec![topic],
             ..Default::default()
         };
-        let request =
-            FetchRequest { max_wait_ms: 100, min_bytes: 1, max_bytes: 16 << 20, topics: vec![topic], ..Default::default() };
         send(stream, 4, &request).await;
         let mut body = answer(stream).await;
         let _correlation = body.split_to(4);
