@@ -99,8 +99,11 @@ impl EndsBoard {
     /// Notes what somebody else has seen.
     pub fn note(&self, partition: Partition, ends: SourceEnds, at: Instant) {
         let mut board = self.lock();
-        board.trouble.remove(&partition);
-        board.seen.insert(partition, Seen { ends, at });
+        // a log that shrank is believed only together with a look at its topic, which the next beat brings
+        if !board.is_shrunken(&partition, &ends) {
+            board.trouble.remove(&partition);
+            board.seen.insert(partition, Seen { ends, at });
+        }
     }
 
     /// Notes the topic ID that somebody else has seen.
@@ -118,42 +121,47 @@ impl EndsBoard {
         }
         let at = Instant::now();
         let answer = admin.source_ends(&wanted).await;
-        if answer.as_ref().is_ok_and(|answer| self.is_shrunken(answer)) {
-            // a log that shrank may be that of another topic with the same name: that is looked at first, or it would be called truncated
-            self.look_at_topics(admin).await;
-        }
+        let shrunken = answer.as_ref().map(|answer| self.shrunken(answer)).unwrap_or_default();
+        // a log that shrank may be that of another topic with the same name: that is looked at first, or it would be called truncated
+        let there = if shrunken.is_empty() { BTreeSet::new() } else { self.look_at_topics(admin).await };
         let mut board = self.lock();
         match answer {
             Err(error) => board.silent = Some(error.to_string()),
             Ok(answer) => {
                 board.silent = None;
                 for (partition, ends) in answer {
-                    board.take(partition, ends, at);
+                    // between its deletion and its creation the name says nothing: the next look will
+                    if !shrunken.contains(&partition) || there.contains(&partition.0) {
+                        board.take(partition, ends, at);
+                    }
                 }
             }
         }
     }
 
-    fn is_shrunken(&self, answer: &BTreeMap<Partition, Result<SourceEnds, ClusterError>>) -> bool {
+    /// Partitions that end before where they were known to end.
+    fn shrunken(&self, answer: &BTreeMap<Partition, Result<SourceEnds, ClusterError>>) -> BTreeSet<Partition> {
         let board = self.lock();
-        answer.iter().any(|(partition, ends)| {
-            let known = board.seen.get(partition).map(|seen| seen.ends.high_watermark);
-            ends.as_ref().is_ok_and(|ends| known.is_some_and(|known| ends.high_watermark < known))
-        })
+        let shrank = |(partition, ends): &(&Partition, &Result<SourceEnds, ClusterError>)| {
+            ends.as_ref().is_ok_and(|ends| board.is_shrunken(partition, ends))
+        };
+        answer.iter().filter(shrank).map(|(partition, _)| partition.clone()).collect()
     }
 
-    /// One look at the topics of everything that is watched.
-    async fn look_at_topics(&self, admin: &Admin) {
+    /// One look at the topics of everything that is watched; answers those that are there.
+    async fn look_at_topics(&self, admin: &Admin) -> BTreeSet<String> {
         let wanted: BTreeSet<String> = self.lock().wanted.keys().map(|(topic, _)| topic.clone()).collect();
         if wanted.is_empty() {
-            return;
+            return wanted;
         }
-        let Ok((topics, trouble)) = admin.topics().await else { return };
+        let Ok((topics, trouble)) = admin.topics().await else { return BTreeSet::new() };
         let ids: HashMap<String, TopicId> = topics.into_iter().map(|topic| (topic.name, topic.id)).collect();
         let mut board = self.lock();
+        let mut there = BTreeSet::new();
         for name in wanted {
             if let Some(id) = ids.get(&name) {
                 board.missing.remove(&name);
+                there.insert(name.clone());
                 board.topics.insert(name, SeenTopic::Is(*id));
             } else if !trouble.iter().any(|topic| topic.name == name) {
                 let since = *board.missing.entry(name.clone()).or_insert_with(Instant::now);
@@ -162,6 +170,7 @@ impl EndsBoard {
                 }
             }
         }
+        there
     }
 
     /// Looks on its beat until the task is dropped.
@@ -172,7 +181,7 @@ impl EndsBoard {
             let lanes = u32::try_from(self.lock().wanted.len()).unwrap_or(u32::MAX);
             let pause = BEAT + BEAT_PER_LANE.saturating_mul(lanes);
             if Instant::now() >= next_topics {
-                self.look_at_topics(&admin).await;
+                let _there = self.look_at_topics(&admin).await;
                 next_topics = Instant::now() + TOPICS_BEAT.max(pause * 4);
             }
             tokio::time::sleep(pause).await;
@@ -181,6 +190,10 @@ impl EndsBoard {
 }
 
 impl Board {
+    fn is_shrunken(&self, partition: &Partition, ends: &SourceEnds) -> bool {
+        self.seen.get(partition).is_some_and(|seen| ends.high_watermark < seen.ends.high_watermark)
+    }
+
     fn take(&mut self, partition: Partition, ends: Result<SourceEnds, ClusterError>, at: Instant) {
         if !self.wanted.contains_key(&partition) {
             return;

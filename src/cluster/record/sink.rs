@@ -232,7 +232,13 @@ impl RecordSink {
             }
             match push_batch(&self.producer, writer, queued) {
                 Ok(true) => {
+                    let slot = queued.slot;
                     self.backlog.pop_front();
+                    // a batch of which nothing was to be written is answered all the same; its lane waits for that
+                    let emptied = |p: &Pending| p.landed.is_empty() && p.left == 0;
+                    if let Some(at) = self.slots[slot].pending.iter().position(emptied) {
+                        self.finish(slot, at);
+                    }
                 }
                 Ok(false) => return,
                 Err((offset, error)) => {

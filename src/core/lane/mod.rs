@@ -244,12 +244,15 @@ impl Lane {
         self.suppressed.records += suppressed.len() as u64;
         self.suppressed_dirty |= !suppressed.is_empty();
         self.read_to = range.to;
+        let records = u64::from(batch.summary.records).saturating_sub(suppressed.len() as u64);
         let mut skip = suppressed;
+        let held = skip.len();
         self.add_poison(range, &mut skip);
-        let records = u64::from(batch.summary.records).saturating_sub(skip.len() as u64);
         let mut sent = Sent {
             range,
             records,
+            // a poison record may have been compacted away since: the payload is not looked into, so only the sink knows
+            skipped_at_most: (skip.len() - held) as u64,
             bytes: batch.summary.bytes,
             leader_epoch: batch.ends.leader_epoch,
             landed: (records == 0).then(Vec::new),

@@ -12,7 +12,10 @@ use crate::core::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sent {
     pub range: SourceRange,
+    /// Records in it that are not held back by loop prevention.
     pub records: u64,
+    /// How many of them may be left out as poison.
+    pub skipped_at_most: u64,
     pub bytes: u64,
     pub leader_epoch: LeaderEpoch,
     /// Where its records landed, once acknowledged.
@@ -37,7 +40,7 @@ impl Window {
     pub fn landed(&mut self, range: SourceRange, runs: Vec<Run>) -> bool {
         let count: u64 = runs.iter().map(Run::count).sum();
         match self.sent.iter_mut().find(|sent| sent.range == range) {
-            Some(sent) if sent.records == count => {
+            Some(sent) if (sent.records.saturating_sub(sent.skipped_at_most)..=sent.records).contains(&count) => {
                 sent.landed = Some(runs);
                 true
             }
