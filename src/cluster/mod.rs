@@ -2,6 +2,7 @@
 pub mod admin;
 pub mod ends;
 mod error;
+pub mod fake;
 pub mod groups;
 pub mod heartbeats;
 pub mod offsets;

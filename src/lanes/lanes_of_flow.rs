@@ -387,9 +387,18 @@ impl Look {
             sources.push((id.topic().as_str().to_owned(), id.partition.0));
             targets.push((target.as_str().to_owned(), id.partition.0));
         }
-        let ids = |topics: Vec<TopicInfo>| topics.into_iter().map(|topic| (topic.name, topic.id)).collect();
+        let ids =
+            |topics: Vec<TopicInfo>| topics.into_iter().map(|t| (t.name, t.id)).collect::<HashMap<String, TopicId>>();
         let (source_topics, target_topics) = tokio::try_join!(flow.source.topics(), flow.target.topics())?;
         let (source, target) = tokio::try_join!(flow.source.source_ends(&sources), flow.target.target_ends(&targets))?;
-        Ok(Look { source_ids: ids(source_topics.0), target_ids: ids(target_topics.0), source, target })
+        let (source_after, target_after) = tokio::try_join!(flow.source.topics(), flow.target.topics())?;
+        // ends belong to a topic ID only if it was the same before and after: a name that changed hands in between is looked at again
+        let same = |mut before: HashMap<String, TopicId>, after: HashMap<String, TopicId>| {
+            before.retain(|name, id| after.get(name) == Some(id));
+            before
+        };
+        let source_ids = same(ids(source_topics.0), ids(source_after.0));
+        let target_ids = same(ids(target_topics.0), ids(target_after.0));
+        Ok(Look { source_ids, target_ids, source, target })
     }
 }

@@ -406,3 +406,45 @@ fn a_ledger_line_that_was_not_durable_is_written_again() {
     };
     assert_eq!(gap.cause, GapCause::RetentionOvertook);
 }
+
+#[test]
+fn l5_what_a_topic_held_when_it_was_re_created_unseen_is_not_told_from_the_ends_of_the_new_one() {
+    let mut rig = Rig::new(Policy { generation: GenerationPolicy::Append, ..Policy::default() });
+    rig.open();
+    rig.fetch(0, 10);
+    let commands = rig.ack(0, 10, 0);
+    rig.write(commands);
+    rig.lane = Rig::new(Policy::default()).lane; // a new process, which never saw the old topic
+    (rig.source_id, rig.ends) = (TopicId([9; 16]), ends(0, 500));
+    (rig.target.log_end, rig.start) = (TargetOffset(10), Start::Earliest);
+    rig.open();
+    let ranges: Vec<_> = rig.progress.gaps().map(|gap| (gap.range, gap.cause.name())).collect();
+    assert_eq!(ranges, [(range(10, 10), "topic_recreated")]);
+}
+
+#[test]
+fn an_answer_that_comes_after_poison_was_found_stops_nothing() {
+    let mut rig = Rig::new(Policy { poison: GapPolicy::Record, ..Policy::default() });
+    rig.open();
+    rig.fetch(0, 10);
+    rig.fetch(10, 20);
+    let bad = Failure::Poison { range: range(10, 11), reason: "refused".into() };
+    rig.lane.on::<()>(Event::Failed(bad), NOW);
+    rig.ack(0, 10, 0);
+    assert_eq!(*rig.lane.state(), State::Ledgering);
+}
+
+#[test]
+fn a_copy_that_lands_below_the_map_voids_what_lay_there_and_looks_again() {
+    let mut rig = Rig::new(Policy::default());
+    rig.open();
+    rig.fetch(0, 10);
+    let commands = rig.ack(0, 10, 0);
+    rig.write(commands);
+    rig.fetch(10, 20);
+    let commands = rig.ack(10, 20, 4);
+    let commands = rig.write(commands);
+    assert!(commands.contains(&Command::Reopen), "{commands:?}");
+    let durable = rig.progress.lane(rig.lane.id()).map(|state| state.position());
+    assert_eq!(durable, Some(SourceOffset(4)), "source offsets 4 to 9 lay where others lie now");
+}

@@ -21,7 +21,7 @@ use super::{
     batch::{Batch, Session, SourceEnds, SourceRange},
     held::Held,
     ids::{FlowEpoch, LaneId, SourceOffset, TargetOffset, TopicId, TopicName, UnixMillis},
-    offset_map::Run,
+    offset_map::{AppendError, Run},
     planted::{self, Bug},
     progress::{LaneState, Record, Suppressed},
 };
@@ -290,7 +290,8 @@ impl Lane {
         now: UnixMillis,
         out: &mut Vec<Command<P>>,
     ) {
-        let standing = matches!(self.state, State::Opening | State::BackingOff);
+        // while a line is being written the window is empty, or was given up: a late answer says nothing any more
+        let standing = matches!(self.state, State::Opening | State::BackingOff | State::Ledgering);
         if session != self.session || standing || planted::is(Bug::CommitBeforeAck) {
             return;
         }
@@ -312,6 +313,11 @@ impl Lane {
         while let Some((sent, runs)) = self.window.release() {
             let Some(work) = self.work.as_mut() else { return };
             if let Err(error) = work.append(sent.range, &runs, sent.leader_epoch) {
+                if let AppendError::NotAscending { got_target, .. } = error
+                    && got_target < work.map().target_to()
+                {
+                    return self.target_fell_back(got_target, now, out);
+                }
                 return self.failed(Failure::Bug { reason: error.to_string() }, now, out);
             }
             self.dirty = true;

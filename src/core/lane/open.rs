@@ -2,7 +2,7 @@
 use super::{After, Command, Lane, Opening, Start, State, trouble::Trouble};
 use crate::core::{
     batch::{SourceEnds, TargetEnds},
-    ids::{TopicId, UnixMillis},
+    ids::{TargetOffset, TopicId, UnixMillis},
     planted::{self, Bug},
     progress::LaneState,
 };
@@ -55,8 +55,10 @@ impl Lane {
         let target = opening.target;
         let other = !state.target_topic_id().may_be(opening.target_topic_id);
         if other {
-            // the target topic was deleted: whatever was copied is gone, so copy it again from what the source still has
-            state.start_anew(opening.target_topic_id, opening.source.log_start, target.log_end);
+            // the target topic was deleted: whatever was copied is gone, so copy it again from what the source still has; what was never
+            // copied and is gone there too is a gap: from the position on, so that it gets its line
+            let from = opening.source.log_start.min(state.position());
+            state.start_anew(opening.target_topic_id, from, target.log_end);
             return (state, true);
         }
         state.learn_target_topic_id(opening.target_topic_id);
@@ -82,6 +84,18 @@ impl Lane {
             return Some(Trouble::Truncated { at: ends.high_watermark });
         }
         None
+    }
+
+    /// A copy landed below what is mapped: the target lost its tail (or is another topic) unseen. What lay from there on is void, durably
+    /// so before copying goes on: once the log has grown back its ends tell nothing any more.
+    pub(super) fn target_fell_back<P>(&mut self, at: TargetOffset, now: UnixMillis, out: &mut Vec<Command<P>>) {
+        let Some(work) = self.work.as_mut() else { return };
+        work.void_target_from(at);
+        self.window.clear();
+        (self.source_paused, self.dirty) = (true, true);
+        (self.state, self.after) = (State::Ledgering, After::Reopen);
+        out.push(Command::PauseSource);
+        self.settle(now, out);
     }
 
     pub(super) fn target_seen<P>(&mut self, topic_id: TopicId, ends: TargetEnds, out: &mut Vec<Command<P>>) {

@@ -51,3 +51,23 @@ fn the_ledger_keeps_one_line_per_gap_and_its_last_word() {
     progress.apply(Record::gap(gap.clone()));
     assert_eq!(progress.gaps().collect::<Vec<_>>(), [&gap]);
 }
+
+#[test]
+fn l5_l6_a_line_of_an_instance_that_had_lost_the_flow_is_left_out() {
+    let gap = Gap {
+        lane: LaneId::new("orders", TopicId([1; 16]), 0),
+        range: SourceRange::new(SourceOffset(3), SourceOffset(9)),
+        cause: GapCause::RetentionOvertook,
+        passed: true,
+        found_at: UnixMillis(1),
+        epoch: FlowEpoch(1),
+    };
+    let mut progress = Progress::default();
+    progress.apply(Record::claim(FlowEpoch(1), "one", UnixMillis(0)));
+    progress.apply(Record::gap(gap.clone()));
+    assert_eq!(progress.gaps().count(), 1, "written while it held the flow");
+    progress.apply(Record::claim(FlowEpoch(2), "two", UnixMillis(0)));
+    let late = Gap { range: SourceRange::new(SourceOffset(20), SourceOffset(30)), ..gap };
+    progress.apply(Record::gap(late));
+    assert_eq!((progress.gaps().count(), progress.refused()), (1, 1));
+}
