@@ -100,7 +100,7 @@ fn commit(bencher: Bencher, count: usize) {
 #[divan::bench(args = [1, 100])]
 fn read_back(bencher: Bencher, count: usize) {
     let records: Vec<_> = state(count).take_records().iter().map(encode).collect();
-    bencher.counter(ItemsCount::new(records.len())).bench_local(|| {
-        records.iter().filter(|(key, value)| decode(black_box(key), value.as_deref()).is_ok()).count()
-    });
+    bencher
+        .counter(ItemsCount::new(records.len()))
+        .bench_local(|| records.iter().filter(|(key, value)| decode(black_box(key), value.as_deref()).is_ok()).count());
 }
