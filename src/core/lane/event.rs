@@ -82,7 +82,8 @@ pub struct Opening {
     pub durable: Option<LaneState>,
     /// The source topic's ID now.
     pub source_topic_id: TopicId,
-    /// The source partition now.
+    /// The ends of the lane's own generation: now, or, when the source holds another generation by now, as they were last written down
+    /// (never those of the new topic: they say nothing about what the old one still had).
     pub source: SourceEnds,
     /// The target topic's ID now.
     pub target_topic_id: TopicId,
