@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{BrokerConfig, Listener};
 use crate::coordinator::Coordinator;
+use crate::core::features;
 use crate::error::BrokerError;
 use crate::log::{FlushPolicy, LogConfig, LogError, LogManager, ManagerConfig, RealDisk};
 use crate::meta::file_log::FileLog;
@@ -162,9 +163,14 @@ fn open(mut config: BrokerConfig, advertised: Vec<Listener>) -> Result<Node, Bro
     // Where it was, whatever the order of log.dirs is now.
     let home = config.log_dirs.iter().find(|dir| FileLog::exists(dir)).or(config.log_dirs.first());
     let (mut file, mut image) = FileLog::open(home.expect("a configuration without log.dirs is refused"))?;
-    let started = MetaRecord::BrokerStarted { node: config.node_id };
-    crate::meta::MetadataLog::propose(&mut file, &image, std::slice::from_ref(&started))?;
-    image.apply(&started);
+    if let Some(why) = features::beyond(&image.features) {
+        return Err(BrokerError::Restore { what: "the metadata".into(), why });
+    }
+    let mut first = vec![MetaRecord::BrokerStarted { node: config.node_id }];
+    let levels = features::missing(&image.features).into_iter();
+    first.extend(levels.map(|(name, level)| MetaRecord::FeatureLevel { name, level }));
+    crate::meta::MetadataLog::propose(&mut file, &image, &first)?;
+    first.iter().for_each(|record| image.apply(record));
     settle_strays(&logs, &image);
     let partitions = Arc::new(Partitions::default());
     let coordinator = Arc::new(Coordinator::new(&config, Arc::clone(&partitions)));

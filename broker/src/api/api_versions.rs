@@ -3,14 +3,19 @@
 //! *Behaviour*: shows `ENABLED`. Produce is shown from version 0, because librdkafka stops compressing if its low end is
 //! higher (KAFKA-18659); versions 0-2 are answered with UNSUPPORTED_VERSION. An unknown version of this request is answered in
 //! version 0 with UNSUPPORTED_VERSION and the versions of this API (KIP-511). A malformed client name: INVALID_REQUEST.
-//! *Versions*: 0-4. *Skipped*: features (none are finalized).
+//! Features: those of `core::features`, their finalized levels, and the version of the metadata as epoch; a lowest level of 0
+//! is left out below version 4, where clients could not read it (KAFKA-17492).
+//! *Versions*: 0-4. *Skipped*: nothing.
 
 use std::ops::RangeInclusive;
 
-use causeway_wire::messages::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+use causeway_wire::messages::api_versions::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use causeway_wire::{ApiKey, ErrorCode};
 
 use super::{Context, ENABLED};
+use crate::core::features::{FEATURES, Feature, Levels};
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 0..=4;
@@ -27,7 +32,36 @@ pub async fn handle(context: &Context, request: ApiVersionsRequest) -> ApiVersio
     if context.version() >= 3 && !sound {
         return ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST.0, ..Default::default() };
     }
-    ApiVersionsResponse { api_keys: api_keys(), finalized_features_epoch: 0, ..Default::default() }
+    let image = context.node.meta.image();
+    ApiVersionsResponse {
+        api_keys: api_keys(),
+        supported_features: supported(context.version()),
+        finalized_features_epoch: image.version as i64,
+        finalized_features: finalized(&image.features),
+        ..Default::default()
+    }
+}
+
+fn supported(version: i16) -> Vec<SupportedFeatureKey> {
+    let shown = FEATURES.iter().filter(|f| version >= 4 || f.min > 0);
+    let key = |f: &Feature| SupportedFeatureKey {
+        name: f.name.to_owned(),
+        min_version: f.min,
+        max_version: f.max,
+        ..Default::default()
+    };
+    shown.map(key).collect()
+}
+
+fn finalized(levels: &Levels) -> Vec<FinalizedFeatureKey> {
+    let on = levels.iter().filter(|(_, level)| **level != 0);
+    let key = |(name, level): (&String, &i16)| FinalizedFeatureKey {
+        name: name.clone(),
+        max_version_level: *level,
+        min_version_level: *level,
+        ..Default::default()
+    };
+    on.map(key).collect()
 }
 
 fn api_keys() -> Vec<ApiVersion> {

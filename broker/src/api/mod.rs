@@ -29,6 +29,7 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+pub mod update_features;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -97,6 +98,7 @@ apis! {
     CreatePartitions => create_partitions,
     DeleteGroups => delete_groups,
     IncrementalAlterConfigs => incremental_alter_configs,
+    UpdateFeatures => update_features,
     DescribeCluster => describe_cluster,
 }
 

@@ -1,4 +1,5 @@
 //! Sans-IO cores: every decision of the broker as a pure function of events and time.
 
+pub mod features;
 pub mod groups;
 pub mod producer_state;

@@ -7,6 +7,7 @@ use causeway_wire::Uuid;
 
 use super::MetaRecord;
 use crate::config::effective::Settings;
+use crate::core::features::Levels;
 
 /// One partition's assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct MetaImage {
     pub cluster_configs: Settings,
     /// Dynamic settings by node.
     pub broker_configs: BTreeMap<i32, Settings>,
+    /// Finalized feature levels.
+    pub features: Levels,
     /// The next producer id block starts here.
     pub next_producer_id: i64,
     /// Counts applied records.
@@ -88,6 +91,11 @@ impl MetaImage {
     /// Whether a topic of that id was deleted here.
     pub fn was_deleted(&self, id: Uuid) -> bool {
         self.gone.contains(&id)
+    }
+
+    /// The finalized level of a feature; 0 is "off".
+    pub fn feature_level(&self, name: &str) -> i16 {
+        self.features.get(name).copied().unwrap_or(0)
     }
 
     /// Dynamic settings of one node.
@@ -131,6 +139,9 @@ impl MetaImage {
             MetaRecord::BrokerConfig { node: None, key, value } => {
                 set(&mut self.cluster_configs, key, value.as_ref());
             }
+            MetaRecord::FeatureLevel { name, level } => {
+                self.features.insert(name.clone(), *level);
+            }
             MetaRecord::ProducerIds { next } => self.next_producer_id = self.next_producer_id.max(*next),
             MetaRecord::BrokerStarted { node } => {
                 for topic in self.topics.values_mut() {
@@ -171,6 +182,8 @@ impl MetaImage {
                 out.push(MetaRecord::BrokerConfig { node, key: key.clone(), value: Some(value.clone()) });
             }
         }
+        let features = self.features.iter();
+        out.extend(features.map(|(name, level)| MetaRecord::FeatureLevel { name: name.clone(), level: *level }));
         if self.next_producer_id > 0 {
             out.push(MetaRecord::ProducerIds { next: self.next_producer_id });
         }
@@ -213,6 +226,8 @@ mod tests {
             MetaRecord::TopicConfig { name: "a".into(), key: "retention.ms".into(), value: None },
             MetaRecord::BrokerConfig { node: Some(1), key: "k".into(), value: Some("v".into()) },
             MetaRecord::ProducerIds { next: 1000 },
+            MetaRecord::FeatureLevel { name: "on".into(), level: 2 },
+            MetaRecord::FeatureLevel { name: "off".into(), level: 0 },
         ];
         for record in &records {
             image.apply(record);
@@ -226,6 +241,8 @@ mod tests {
         assert_eq!(copy.topics, image.topics);
         assert_eq!(copy.broker_configs, image.broker_configs);
         assert_eq!(copy.next_producer_id, 1000);
+        assert_eq!(copy.features, image.features);
+        assert_eq!((copy.feature_level("on"), copy.feature_level("off"), copy.feature_level("never")), (2, 0, 0));
         assert!(copy.was_deleted(Uuid([2; 16])) && !copy.was_deleted(Uuid([1; 16])));
         assert_eq!(copy.topic_by_id(Uuid([1; 16])).unwrap().name, "a");
     }

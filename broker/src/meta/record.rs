@@ -61,6 +61,13 @@ pub enum MetaRecord {
         /// Node id.
         node: i32,
     },
+    /// A feature's finalized level; 0 switches it off.
+    FeatureLevel {
+        /// Name.
+        name: String,
+        /// New level.
+        level: i16,
+    },
     /// Snapshot only: leader epochs of a topic's partitions.
     LeaderEpochs {
         /// Name of the topic.
