@@ -18,12 +18,8 @@ async fn shown(raw: &mut Raw, version: i16) -> ApiVersionsResponse {
 }
 
 fn update(name: &str, level: i16, upgrade_type: i8) -> UpdateFeaturesRequest {
-    let update = FeatureUpdateKey {
-        feature: name.into(),
-        max_version_level: level,
-        upgrade_type,
-        ..Default::default()
-    };
+    let update =
+        FeatureUpdateKey { feature: name.into(), max_version_level: level, upgrade_type, ..Default::default() };
     UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() }
 }
 

@@ -1,8 +1,9 @@
 //! DescribeConfigs (32).
 //!
-//! *Behaviour*: the complete effective settings of topics and of this broker, each with where it comes from and, if asked,
-//! every level behind it. Names asked for that do not exist are left out, as in Kafka.
-//! *Versions*: 1-4. *Skipped*: broker loggers, groups, client metrics (INVALID_REQUEST); documentation texts.
+//! *Behaviour*: the complete effective settings of topics, of this broker, of groups and of client metrics subscriptions,
+//! each with where it comes from and, if asked, every level behind it and what it is for. Names asked for that do not exist
+//! are left out, as in Kafka. Broker loggers: the one level there is.
+//! *Versions*: 1-4. *Skipped*: settings that have no effect here, unless somebody set them.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -14,23 +15,26 @@ use causeway_wire::messages::describe_configs::{
 };
 
 use super::Context;
-use crate::config::effective::{Levels, Settings};
+use crate::config::docs;
+use crate::config::effective::{Levels, Settings, Synonym};
 use crate::config::keys::{self, HONOURED};
+use crate::config::resource_keys::{GROUP_KEYS, METRICS_KEYS};
 use crate::config::topic_keys::TOPIC_KEYS;
 use crate::config::{Kind, Resolved, Source};
+use crate::meta::clients::ResourceKind;
+use crate::meta::configs::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
 use crate::meta::controller::{Refusal, check_topic_name, refuse};
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 1..=4;
 
-/// Resource type of a topic.
-pub const TOPIC: i8 = 2;
-/// Resource type of a broker; the empty name stands for all brokers.
-pub const BROKER: i8 = 4;
-
 /// Answers the request.
 pub async fn handle(context: &Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let options = Options { synonyms: request.include_synonyms, types: context.version() >= 3 };
+    let options = Options {
+        synonyms: request.include_synonyms,
+        types: context.version() >= 3,
+        documentation: request.include_documentation,
+    };
     // A resource named twice is shown once: else a small request could ask for an endless answer.
     let mut seen = HashSet::new();
     let once = request.resources.into_iter().filter(|r| seen.insert((r.resource_type, r.resource_name.clone())));
@@ -38,6 +42,9 @@ pub async fn handle(context: &Context, request: DescribeConfigsRequest) -> Descr
         let described = match resource.resource_type {
             TOPIC => topic(context, &resource, options),
             BROKER => broker(context, &resource, options),
+            BROKER_LOGGER => loggers(context, &resource, options),
+            CLIENT_METRICS => client_metrics(context, &resource, options),
+            GROUP => group(context, &resource, options),
             other => Err(refuse(ErrorCode::INVALID_REQUEST, format!("Unsupported resource type: {other}"))),
         };
         let (configs, code, error_message) = match described {
@@ -60,6 +67,7 @@ pub async fn handle(context: &Context, request: DescribeConfigsRequest) -> Descr
 struct Options {
     synonyms: bool,
     types: bool,
+    documentation: bool,
 }
 
 fn wanted(resource: &DescribeConfigsResource, name: &str) -> bool {
@@ -97,18 +105,7 @@ fn broker(
         let set = HONOURED.iter().filter(|k| image.cluster_configs.contains_key(k.name) && wanted(resource, k.name));
         return Ok(set.map(|key| entry(key.name, key.kind, !key.dynamic, levels.broker(key), options)).collect());
     }
-    match name.parse::<i32>() {
-        Ok(id) if id == node.config.node_id => {}
-        Ok(id) => {
-            let ours = node.config.node_id;
-            let why = format!("Unexpected broker id, expected {ours} or empty string, but received {id}");
-            return Err(refuse(ErrorCode::INVALID_REQUEST, why));
-        }
-        Err(_) => {
-            let why = format!("Broker id must be an integer, but it is: {name}");
-            return Err(refuse(ErrorCode::INVALID_REQUEST, why));
-        }
-    }
+    check_node(node.config.node_id, name, " or empty string, but")?;
     let keys = HONOURED.iter().filter(|k| wanted(resource, k.name));
     let mut out: Vec<_> = node.with_levels(|levels| {
         keys.map(|key| entry(key.name, key.kind, !key.dynamic, levels.broker(key), options)).collect()
@@ -126,6 +123,71 @@ fn broker(
     Ok(out)
 }
 
+fn check_node(ours: i32, name: &str, but: &str) -> Result<(), Refusal> {
+    let why = match name.parse::<i32>() {
+        Ok(id) if id == ours => return Ok(()),
+        Ok(id) => format!("Unexpected broker id, expected {ours}{but} received {id}"),
+        Err(_) => format!("Broker id must be an integer, but it is: {name}"),
+    };
+    Err(refuse(ErrorCode::INVALID_REQUEST, why))
+}
+
+/// One level for the whole program: it is chosen at start.
+fn loggers(
+    context: &Context,
+    resource: &DescribeConfigsResource,
+    options: Options,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+    if resource.resource_name.is_empty() {
+        return Err(refuse(ErrorCode::INVALID_REQUEST, "Broker id must not be empty"));
+    }
+    check_node(context.node.config.node_id, &resource.resource_name, " but")?;
+    let level = tracing::level_filters::LevelFilter::current().to_string().to_uppercase();
+    let level = Resolved { value: Some(level), source: Source::BrokerLogger, synonyms: Vec::new() };
+    let root = wanted(resource, "root").then(|| entry("root", Kind::Str, true, level, options));
+    Ok(root.into_iter().collect())
+}
+
+/// A group need not be there to have settings.
+fn group(
+    context: &Context,
+    resource: &DescribeConfigsResource,
+    options: Options,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+    if resource.resource_name.is_empty() {
+        return Err(refuse(ErrorCode::INVALID_REQUEST, "Group name must not be empty"));
+    }
+    let own = context.node.meta.image().clients.resource(ResourceKind::Group, &resource.resource_name);
+    let keys = GROUP_KEYS.iter().filter(|k| wanted(resource, k.name));
+    Ok(context.node.with_levels(|levels| {
+        keys.map(|key| entry(key.name, key.kind, false, levels.group(key, &own), options)).collect()
+    }))
+}
+
+fn client_metrics(
+    context: &Context,
+    resource: &DescribeConfigsResource,
+    options: Options,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+    if resource.resource_name.is_empty() {
+        return Err(refuse(ErrorCode::INVALID_REQUEST, "Client metrics subscription name must not be empty"));
+    }
+    let own = context.node.meta.image().clients.resource(ResourceKind::ClientMetrics, &resource.resource_name);
+    let keys = METRICS_KEYS.iter().filter(|(name, ..)| wanted(resource, name));
+    let show = |(name, kind, default): &(&'static str, Kind, &str)| {
+        let resolved = match own.get(*name).cloned() {
+            Some(value) => {
+                let source = Source::ClientMetrics;
+                let synonyms = vec![Synonym { name, value: Some(value.clone()), source }];
+                Resolved { value: Some(value), source, synonyms }
+            }
+            None => Resolved { value: Some((*default).to_owned()), source: Source::Default, synonyms: Vec::new() },
+        };
+        entry(name, *kind, false, resolved, options)
+    };
+    Ok(keys.map(show).collect())
+}
+
 fn entry(
     name: &str,
     kind: Kind,
@@ -134,7 +196,7 @@ fn entry(
     options: Options,
 ) -> DescribeConfigsResourceResult {
     debug_assert!(resolved.source != Source::Topic || !read_only);
-    let synonym = |s: crate::config::effective::Synonym| DescribeConfigsSynonym {
+    let synonym = |s: Synonym| DescribeConfigsSynonym {
         name: s.name.to_owned(),
         value: s.value,
         source: s.source as i8,
@@ -151,7 +213,7 @@ fn entry(
             false => Vec::new(),
         },
         config_type: if options.types { kind.config_type() } else { 0 },
-        documentation: None,
+        documentation: options.documentation.then(|| docs::of(name).to_owned()),
         ..Default::default()
     }
 }

@@ -4,16 +4,29 @@
 
 #![allow(clippy::needless_update, reason = "a message may get fields in a later version of the protocol")]
 
+pub mod alter_client_quotas;
+pub mod alter_configs;
+pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
+pub mod alter_user_scram_credentials;
 pub mod api_versions;
+pub mod create_acls;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_acls;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
+pub mod describe_quorum;
+pub mod describe_topic_partitions;
+pub mod describe_user_scram_credentials;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -21,14 +34,17 @@ pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+pub mod unregister_broker;
 pub mod update_features;
 
 use std::ops::RangeInclusive;
@@ -93,13 +109,29 @@ apis! {
     DeleteRecords => delete_records,
     InitProducerId => init_producer_id,
     OffsetForLeaderEpoch => offset_for_leader_epoch,
+    DescribeAcls => describe_acls,
+    CreateAcls => create_acls,
+    DeleteAcls => delete_acls,
     DescribeConfigs => describe_configs,
+    AlterConfigs => alter_configs,
+    AlterReplicaLogDirs => alter_replica_log_dirs,
     DescribeLogDirs => describe_log_dirs,
     CreatePartitions => create_partitions,
     DeleteGroups => delete_groups,
+    ElectLeaders => elect_leaders,
     IncrementalAlterConfigs => incremental_alter_configs,
+    AlterPartitionReassignments => alter_partition_reassignments,
+    ListPartitionReassignments => list_partition_reassignments,
+    DescribeClientQuotas => describe_client_quotas,
+    AlterClientQuotas => alter_client_quotas,
+    DescribeUserScramCredentials => describe_user_scram_credentials,
+    AlterUserScramCredentials => alter_user_scram_credentials,
+    DescribeQuorum => describe_quorum,
     UpdateFeatures => update_features,
     DescribeCluster => describe_cluster,
+    UnregisterBroker => unregister_broker,
+    ListConfigResources => list_config_resources,
+    DescribeTopicPartitions => describe_topic_partitions,
 }
 
 fn versions(key: i16) -> Option<(ApiKey, RangeInclusive<i16>)> {
@@ -146,14 +178,21 @@ pub async fn handle(context: Context, body: Bytes) -> Answer {
 /// APIs that only look, or only wait: they end with their connection.
 const DROPPABLE: &[ApiKey] = &[
     ApiKey::ApiVersions,
+    ApiKey::DescribeAcls,
+    ApiKey::DescribeClientQuotas,
     ApiKey::DescribeCluster,
     ApiKey::DescribeConfigs,
     ApiKey::DescribeGroups,
     ApiKey::DescribeLogDirs,
+    ApiKey::DescribeQuorum,
+    ApiKey::DescribeTopicPartitions,
+    ApiKey::DescribeUserScramCredentials,
     ApiKey::FindCoordinator,
     ApiKey::Heartbeat,
+    ApiKey::ListConfigResources,
     ApiKey::ListGroups,
     ApiKey::ListOffsets,
+    ApiKey::ListPartitionReassignments,
     ApiKey::OffsetFetch,
     ApiKey::OffsetForLeaderEpoch,
 ];

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::{self, BrokerKey};
+use super::resource_keys::GroupKey;
 use super::topic_keys::TopicKey;
 
 /// Settings by name.
@@ -22,6 +23,12 @@ pub enum Source {
     Static = 4,
     /// Built in.
     Default = 5,
+    /// A logger's level.
+    BrokerLogger = 6,
+    /// Set on a client metrics subscription.
+    ClientMetrics = 7,
+    /// Set on a group.
+    Group = 8,
 }
 
 /// One level of a setting.
@@ -87,6 +94,23 @@ impl Levels<'_> {
     /// A broker setting's value by name; `None` also for names that are not honoured.
     pub fn broker_value(&self, name: &str) -> Option<String> {
         self.broker(keys::find(name)?).value
+    }
+
+    /// A group's setting as it is in force, given the group's own settings.
+    pub fn group(&self, key: &GroupKey, own: &Settings) -> Resolved {
+        let mut synonyms = Vec::new();
+        if let Some(value) = own.get(key.name) {
+            synonyms.push(Synonym { name: key.name, value: Some(value.clone()), source: Source::Group });
+        }
+        match keys::find(key.synonym) {
+            Some(broker_key) => self.push_broker_levels(broker_key, &mut synonyms),
+            None => {
+                let value = Some(key.default.to_owned());
+                synonyms.push(Synonym { name: key.synonym, value, source: Source::Default });
+            }
+        }
+        let (value, source) = synonyms.first().map_or((None, Source::Default), |s| (s.value.clone(), s.source));
+        Resolved { value, source, synonyms }
     }
 
     /// A topic setting as it is in force, given the topic's own settings.

@@ -86,6 +86,7 @@ pub const HONOURED: &[BrokerKey] = &[
     live("log.segment.bytes", Kind::Int(14, IMAX), "1073741824"),
     live("log.segment.delete.delay.ms", Kind::Long(0, MAX), "60000"),
     live("max.connections", Kind::Int(0, IMAX), "2147483647"),
+    fixed("max.request.partition.size.limit", Kind::Int(1, IMAX), "2000"),
     live("message.max.bytes", Kind::Int(0, IMAX), "1048588"),
     live("min.insync.replicas", Kind::Int(1, IMAX), "1"),
     fixed("node.id", Kind::Int(0, IMAX), "1"),
@@ -164,7 +165,6 @@ pub const IGNORED: &[&str] = &[
     "max.connections.per.ip",
     "max.connections.per.ip.overrides",
     "max.incremental.fetch.session.cache.slots",
-    "max.request.partition.size.limit",
     "metadata.log.dir",
     "metadata.log.max.record.bytes.between.snapshots",
     "metadata.log.max.snapshot.interval.ms",
@@ -252,6 +252,9 @@ pub fn is_ignored(name: &str) -> bool {
 pub fn is_ignored_dynamic(name: &str) -> bool {
     const NAMES: &[&str] = &[
         "background.threads",
+        "follower.replication.throttled.rate",
+        "leader.replication.throttled.rate",
+        "replica.alter.log.dirs.io.max.bytes.per.second",
         "max.connection.creation.rate",
         "max.connections.per.ip",
         "max.connections.per.ip.overrides",

@@ -3,8 +3,10 @@
 //! `keys` is the registry of broker settings, `topic_keys` that of topic settings, `valid` makes the typed configuration a
 //! node starts with, `effective` resolves a setting through topic, dynamic, static and default levels.
 
+pub mod docs;
 pub mod effective;
 pub mod keys;
+pub mod resource_keys;
 pub mod topic_keys;
 pub mod valid;
 

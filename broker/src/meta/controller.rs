@@ -190,7 +190,8 @@ fn manual(defaults: &Defaults, topic: &NewTopic) -> Result<Vec<Vec<i32>>, Refusa
     Ok(out)
 }
 
-fn check_replicas(defaults: &Defaults, replicas: &[i32]) -> Result<(), Refusal> {
+/// Whether a list of replicas may be a partition's.
+pub fn check_replicas(defaults: &Defaults, replicas: &[i32]) -> Result<(), Refusal> {
     let bad = |why: String| Err(refuse(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
     if replicas.is_empty() {
         return bad("The manual partition assignment includes an empty replica list.".into());

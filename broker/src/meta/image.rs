@@ -6,6 +6,7 @@ use std::sync::Arc;
 use causeway_wire::Uuid;
 
 use super::MetaRecord;
+use super::clients::Clients;
 use crate::config::effective::Settings;
 use crate::core::features::Levels;
 
@@ -59,6 +60,8 @@ pub struct MetaImage {
     pub cluster_configs: Settings,
     /// Dynamic settings by node.
     pub broker_configs: BTreeMap<i32, Settings>,
+    /// Quotas, users, settings of groups and of metric subscriptions.
+    pub clients: Clients,
     /// Finalized feature levels.
     pub features: Levels,
     /// The next producer id block starts here.
@@ -139,6 +142,9 @@ impl MetaImage {
             MetaRecord::BrokerConfig { node: None, key, value } => {
                 set(&mut self.cluster_configs, key, value.as_ref());
             }
+            MetaRecord::ClientQuota { .. } | MetaRecord::ScramUser { .. } | MetaRecord::ResourceConfig { .. } => {
+                self.clients.apply(record);
+            }
             MetaRecord::FeatureLevel { name, level } => {
                 self.features.insert(name.clone(), *level);
             }
@@ -182,6 +188,7 @@ impl MetaImage {
                 out.push(MetaRecord::BrokerConfig { node, key: key.clone(), value: Some(value.clone()) });
             }
         }
+        out.extend(self.clients.snapshot());
         let features = self.features.iter();
         out.extend(features.map(|(name, level)| MetaRecord::FeatureLevel { name: name.clone(), level: *level }));
         if self.next_producer_id > 0 {

@@ -3,11 +3,15 @@
 //! `image` is the state as a pure function of records; `controller` decides which records a request leads to; a
 //! `MetadataLog` makes them durable. With one voter that log is a file; a quorum implements the same trait.
 
+pub mod clients;
+pub mod configs;
 pub mod controller;
 pub mod file_log;
 
 pub mod image;
+pub mod quotas;
 pub mod record;
+pub mod scram;
 
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};

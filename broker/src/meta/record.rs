@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::clients::{Entity, ResourceKind, ScramCredential};
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -67,6 +69,35 @@ pub enum MetaRecord {
         name: String,
         /// New level.
         level: i16,
+    },
+    /// A quota; no value takes it back.
+    ClientQuota {
+        /// Whom it is for.
+        entity: Entity,
+        /// Name of the quota.
+        key: String,
+        /// New value, a number in text form.
+        value: Option<String>,
+    },
+    /// A user's SCRAM credential; none takes it back.
+    ScramUser {
+        /// Name.
+        user: String,
+        /// 1: SCRAM-SHA-256, 2: SCRAM-SHA-512.
+        mechanism: i8,
+        /// New credential.
+        credential: Option<ScramCredential>,
+    },
+    /// A setting of a group or of a client metrics subscription; no value takes it back.
+    ResourceConfig {
+        /// What it is.
+        kind: ResourceKind,
+        /// Name of the resource.
+        name: String,
+        /// Setting.
+        key: String,
+        /// New value.
+        value: Option<String>,
     },
     /// Snapshot only: leader epochs of a topic's partitions.
     LeaderEpochs {
