@@ -55,6 +55,8 @@ impl Broker {
         let node = Arc::new(node);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(Arc::clone(&node.coordinator).keep_time(stop.clone()));
+        node.transactions.resume();
+        tasks.spawn(crate::transactions::keep_time(Arc::clone(&node), stop.clone()));
         tasks.spawn(housekeeping(Arc::clone(&node), stop.clone()));
         for (name, socket) in sockets {
             tasks.spawn(net::serve(socket, name, Arc::clone(&node), tasks.clone(), stop.clone()));
@@ -90,10 +92,12 @@ impl Broker {
         self.stop.cancel();
         self.tasks.close();
         self.node.coordinator.close();
+        self.node.transactions.close();
         self.node.handlers.close();
         let drained = async {
             self.tasks.wait().await;
             self.node.handlers.wait().await;
+            self.node.transactions.closed().await;
         };
         if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "some connections were cut off");
@@ -186,6 +190,8 @@ fn open(mut config: BrokerConfig, advertised: Vec<Listener>) -> Result<Node, Bro
     }
     let restored = node.coordinator.replay();
     restored.map_err(|why| BrokerError::Restore { what: "committed offsets".into(), why })?;
+    let restored = node.transactions.replay();
+    restored.map_err(|why| BrokerError::Restore { what: "transactions".into(), why })?;
     Ok(node)
 }
 

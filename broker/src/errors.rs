@@ -13,6 +13,7 @@ pub fn log_code(error: &LogError) -> ErrorCode {
             RefusalKind::OutOfOrder { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
             RefusalKind::StaleEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
             RefusalKind::StaleCoordinator { .. } => ErrorCode::TRANSACTION_COORDINATOR_FENCED,
+            RefusalKind::OutsideTxn | RefusalKind::Unverified => ErrorCode::INVALID_TXN_STATE,
         },
         LogError::Deleted => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         LogError::BadAppend(_) => ErrorCode::INVALID_RECORD,

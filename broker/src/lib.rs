@@ -4,7 +4,8 @@
 //! broker.rs       start and stop                 net/          sockets, connections, limits
 //! node.rs         what every request can reach   api/          one file per API
 //! partitions.rs   partitions led here            log/          segments on disk
-//! coordinator/    groups and their journal       core/         sans-IO: groups, producer state
+//! coordinator/    groups and their journal       core/         sans-IO: groups, transactions, producer state
+//! transactions/   transactional ids, markers
 //! meta/           topics, settings, ids          config/       keys, levels, validation
 //! ```
 
@@ -26,6 +27,7 @@ mod node;
 mod operations;
 mod partitions;
 pub mod properties;
+mod transactions;
 
 pub use broker::Broker;
 pub use config::BrokerConfig;

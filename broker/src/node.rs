@@ -15,6 +15,7 @@ use crate::log::{LogError, LogManager};
 use crate::meta::controller::{self, Defaults, NewTopic, Refusal, refuse};
 use crate::meta::{Meta, MetaError, MetaRecord, TopicMeta};
 use crate::partitions::{Partition, Partitions, TopicSettings};
+use crate::transactions::TxnCoordinator;
 
 /// Bytes of requests read and not yet answered, all connections together, unless `queued.max.request.bytes` says otherwise.
 const REQUEST_BYTES_MAX: usize = 256 << 20;
@@ -46,6 +47,8 @@ pub struct Node {
     pub partitions: Arc<Partitions>,
     /// Groups.
     pub coordinator: Arc<Coordinator>,
+    /// Transactions.
+    pub transactions: Arc<TxnCoordinator>,
     /// Handlers that run to their end whatever becomes of their connection.
     pub handlers: TaskTracker,
     /// `socket.request.max.bytes`.
@@ -84,7 +87,9 @@ impl Node {
         // One request of the largest size must fit, and the semaphore counts in u32.
         let budget = budget.max(request_bytes_max).min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let idle = config.number("connections.max.idle.ms");
+        let transactions = TxnCoordinator::new(&config, Arc::clone(&partitions), Arc::clone(&coordinator));
         Self {
+            transactions: Arc::new(transactions),
             cluster_id: logs.cluster_id().to_owned(),
             fetch_bytes_max: config.number("fetch.max.bytes") as usize,
             idle_max: u64::try_from(idle).ok().map(Duration::from_millis),

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use causeway_wire::records::{BatchView, Codec, TimestampType};
+use causeway_wire::records::{BatchView, Codec, ControlMarker, TimestampType, control_batch};
 
 use crate::config::effective::{Levels, Settings};
 use crate::config::topic_keys;
+use crate::core::txn::Producer;
+use crate::core::verification::Guard;
 use crate::log::{Appended, Log, LogConfig, LogError, Placing};
+use crate::transactions::Marker;
 
 /// A topic's settings, typed for the data path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +105,23 @@ impl Partition {
     pub fn append(&self, batch: &Bytes, now_ms: i64) -> Result<Appended, LogError> {
         let view = BatchView::parse(batch).map_err(|e| LogError::BadAppend(e.to_string()))?;
         self.log.append_one(&view, Placing::Leader { epoch: self.leader_epoch }, now_ms)
+    }
+
+    /// As [`append`](Self::append), for a client: a batch that would begin a transaction needs a guard that stands.
+    pub fn append_from_client(&self, batch: &Bytes, guard: Option<Guard>, now_ms: i64) -> Result<Appended, LogError> {
+        let view = BatchView::parse(batch).map_err(|e| LogError::BadAppend(e.to_string()))?;
+        self.log.append_one(&view, Placing::Client { epoch: self.leader_epoch, guard }, now_ms)
+    }
+
+    /// Ends a producer's transaction here. A marker that only repeats what stands in the log is not written again.
+    pub fn append_marker(&self, marker: &Marker, now_ms: i64) -> Result<Appended, LogError> {
+        let kind = if marker.commit { ControlMarker::Commit } else { ControlMarker::Abort };
+        let Producer { id, epoch } = marker.producer;
+        let batch = control_batch(kind, id, epoch, marker.coordinator_epoch, now_ms);
+        let batch = batch.map_err(|e| LogError::BadAppend(e.to_string()))?;
+        let view = BatchView::parse(&batch).map_err(|e| LogError::BadAppend(e.to_string()))?;
+        let placing = Placing::Marker { epoch: self.leader_epoch, newer_epoch: marker.newer_epoch };
+        self.log.append_one(&view, placing, now_ms)
     }
 
     /// The offset below which consumers may read: with one replica all that is durable.

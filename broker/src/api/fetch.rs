@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::{Context, decode, encode_sized};
 use crate::errors::log_code;
 use crate::leader::check_leader_epoch;
+use crate::log::AbortedTxn;
 use crate::net::connection::Answer;
 use crate::partitions::Partition;
 
@@ -160,11 +161,24 @@ fn read_one(
     }
     match log.read(request.fetch_offset, room, upper) {
         // A batch larger than the room left goes out only if it would be the first: else the reader could never pass it.
-        Ok(fetched) if fetched.bytes.len() <= room || first => data.records = Some(fetched.bytes),
+        Ok(fetched) if fetched.bytes.len() <= room || first => {
+            if committed {
+                match log.aborted_txns(request.fetch_offset, fetched.next_offset) {
+                    Ok(aborted) => data.aborted_transactions = Some(aborted.iter().map(shown).collect()),
+                    Err(failure) => return error(request.partition, log_code(&failure)),
+                }
+            }
+            data.records = Some(fetched.bytes);
+        }
         Ok(_) => {}
         Err(failure) => return error(request.partition, log_code(&failure)),
     }
     data
+}
+
+/// What a reader of `read_committed` has to leave out (law R16).
+fn shown(txn: &AbortedTxn) -> AbortedTransaction {
+    AbortedTransaction { producer_id: txn.producer_id, first_offset: txn.first_offset, ..Default::default() }
 }
 
 fn error(partition_index: i32, code: ErrorCode) -> PartitionData {

@@ -16,11 +16,18 @@ pub const VERSIONS: RangeInclusive<i16> = 0..=6;
 /// Key types of groups and transactional ids.
 const KEY_TYPES: RangeInclusive<i8> = 0..=1;
 
+/// Key type of transactional ids.
+const TRANSACTION: i8 = 1;
+
 /// Answers the request.
 pub async fn handle(context: &Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     let node = &context.node;
     let (host, port) = node.advertised(&context.peer.listener);
     let known = KEY_TYPES.contains(&request.key_type);
+    if request.key_type == TRANSACTION {
+        // As in Kafka the topic is there before the first transaction. If it cannot be made, the requests that follow say so.
+        let _ = node.ready_for_transactions().await;
+    }
     if context.version() < 4 {
         if !known {
             return FindCoordinatorResponse {

@@ -4,6 +4,8 @@
 
 #![allow(clippy::needless_update, reason = "a message may get fields in a later version of the protocol")]
 
+pub mod add_offsets_to_txn;
+pub mod add_partitions_to_txn;
 pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod alter_partition_reassignments;
@@ -23,10 +25,13 @@ pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
+pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod describe_transactions;
 pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
+pub mod end_txn;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -38,14 +43,17 @@ pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
+pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+pub mod txn_offset_commit;
 pub mod unregister_broker;
 pub mod update_features;
+pub mod write_txn_markers;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -109,6 +117,11 @@ apis! {
     DeleteRecords => delete_records,
     InitProducerId => init_producer_id,
     OffsetForLeaderEpoch => offset_for_leader_epoch,
+    AddPartitionsToTxn => add_partitions_to_txn,
+    AddOffsetsToTxn => add_offsets_to_txn,
+    EndTxn => end_txn,
+    WriteTxnMarkers => write_txn_markers,
+    TxnOffsetCommit => txn_offset_commit,
     DescribeAcls => describe_acls,
     CreateAcls => create_acls,
     DeleteAcls => delete_acls,
@@ -129,7 +142,10 @@ apis! {
     DescribeQuorum => describe_quorum,
     UpdateFeatures => update_features,
     DescribeCluster => describe_cluster,
+    DescribeProducers => describe_producers,
     UnregisterBroker => unregister_broker,
+    DescribeTransactions => describe_transactions,
+    ListTransactions => list_transactions,
     ListConfigResources => list_config_resources,
     DescribeTopicPartitions => describe_topic_partitions,
 }
@@ -184,8 +200,10 @@ const DROPPABLE: &[ApiKey] = &[
     ApiKey::DescribeConfigs,
     ApiKey::DescribeGroups,
     ApiKey::DescribeLogDirs,
+    ApiKey::DescribeProducers,
     ApiKey::DescribeQuorum,
     ApiKey::DescribeTopicPartitions,
+    ApiKey::DescribeTransactions,
     ApiKey::DescribeUserScramCredentials,
     ApiKey::FindCoordinator,
     ApiKey::Heartbeat,
@@ -193,6 +211,7 @@ const DROPPABLE: &[ApiKey] = &[
     ApiKey::ListGroups,
     ApiKey::ListOffsets,
     ApiKey::ListPartitionReassignments,
+    ApiKey::ListTransactions,
     ApiKey::OffsetFetch,
     ApiKey::OffsetForLeaderEpoch,
 ];

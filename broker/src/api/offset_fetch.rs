@@ -1,7 +1,7 @@
 //! OffsetFetch (9).
 //!
 //! *Behaviour*: committed offsets of one group, or from version 8 of several; no topics given means all. -1 where nothing is
-//! committed. `require_stable` changes nothing while there are no transactions.
+//! committed. With `require_stable` an offset that an open transaction may still change is UNSTABLE_OFFSET_COMMIT (KIP-447).
 //! *Versions*: 1-10 (10 names topics by id). *Skipped*: member checks of KIP-848 groups.
 
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ pub async fn handle(context: &Context, request: OffsetFetchRequest) -> OffsetFet
         // A group named twice is shown once: else a small request could ask for an endless answer.
         let mut seen = HashSet::new();
         let once = request.groups.into_iter().filter(|g| seen.insert(g.group_id.clone()));
-        let groups = once.map(|group| of_group(context, group)).collect();
+        let groups = once.map(|group| of_group(context, group, request.require_stable)).collect();
         return OffsetFetchResponse { groups, ..Default::default() };
     }
     let topics = match request.topics {
@@ -34,13 +34,14 @@ pub async fn handle(context: &Context, request: OffsetFetchRequest) -> OffsetFet
         None => all_topics(context, &request.group_id),
     };
     let show = |(name, indexes): (String, Option<Vec<i32>>)| OffsetFetchResponseTopic {
-        partitions: partitions(context, &request.group_id, &name, indexes)
+        partitions: partitions(context, &request.group_id, &name, indexes, request.require_stable)
             .into_iter()
-            .map(|(partition_index, value)| OffsetFetchResponsePartition {
+            .map(|(partition_index, value, code)| OffsetFetchResponsePartition {
                 partition_index,
                 committed_offset: value.offset,
                 committed_leader_epoch: value.leader_epoch,
                 metadata: Some(value.metadata),
+                error_code: code.0,
                 ..Default::default()
             })
             .collect(),
@@ -50,7 +51,7 @@ pub async fn handle(context: &Context, request: OffsetFetchRequest) -> OffsetFet
     OffsetFetchResponse { topics: topics.into_iter().map(show).collect(), ..Default::default() }
 }
 
-fn of_group(context: &Context, group: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+fn of_group(context: &Context, group: OffsetFetchRequestGroup, stable: bool) -> OffsetFetchResponseGroup {
     let by_id = context.version() >= 10;
     let image = context.node.meta.image();
     let asked: Vec<(Option<String>, Uuid, Option<Vec<i32>>)> = match group.topics {
@@ -72,11 +73,13 @@ fn of_group(context: &Context, group: OffsetFetchRequestGroup) -> OffsetFetchRes
     };
     let show = |(name, topic_id, indexes): (Option<String>, Uuid, Option<Vec<i32>>)| {
         let found = match &name {
-            Some(name) => partitions(context, &group.group_id, name, indexes),
-            None => indexes.unwrap_or_default().into_iter().map(|p| (p, nothing())).collect(),
+            Some(name) => partitions(context, &group.group_id, name, indexes, stable),
+            None => {
+                let unknown = |p| (p, nothing(), ErrorCode::UNKNOWN_TOPIC_ID);
+                indexes.unwrap_or_default().into_iter().map(unknown).collect()
+            }
         };
-        let code = if name.is_some() { ErrorCode::NONE } else { ErrorCode::UNKNOWN_TOPIC_ID };
-        let partition = |(partition_index, value): (i32, OffsetValue)| OffsetFetchResponsePartitions {
+        let partition = |(partition_index, value, code): Found| OffsetFetchResponsePartitions {
             partition_index,
             committed_offset: value.offset,
             committed_leader_epoch: value.leader_epoch,
@@ -102,9 +105,12 @@ fn all_topics(context: &Context, group: &str) -> Vec<(String, Option<Vec<i32>>)>
     names.into_iter().map(|name| (name, None)).collect()
 }
 
-fn partitions(context: &Context, group: &str, topic: &str, indexes: Option<Vec<i32>>) -> Vec<(i32, OffsetValue)> {
+/// Partition, its committed offset, its error.
+type Found = (i32, OffsetValue, ErrorCode);
+
+fn partitions(context: &Context, group: &str, topic: &str, indexes: Option<Vec<i32>>, stable: bool) -> Vec<Found> {
     let coordinator = &context.node.coordinator;
-    match indexes {
+    let found: Vec<(i32, OffsetValue)> = match indexes {
         Some(indexes) => {
             indexes.into_iter().map(|p| (p, coordinator.committed(group, topic, p).unwrap_or_else(nothing))).collect()
         }
@@ -112,7 +118,12 @@ fn partitions(context: &Context, group: &str, topic: &str, indexes: Option<Vec<i
             let all = coordinator.all_committed(group).into_iter();
             all.filter(|(t, ..)| t == topic).map(|(_, p, value)| (p, value)).collect()
         }
-    }
+    };
+    let judge = |(partition, value)| match stable && coordinator.is_unstable(group, topic, partition) {
+        true => (partition, nothing(), ErrorCode::UNSTABLE_OFFSET_COMMIT),
+        false => (partition, value, ErrorCode::NONE),
+    };
+    found.into_iter().map(judge).collect()
 }
 
 fn nothing() -> OffsetValue {

@@ -5,7 +5,10 @@
 //! producers get the first answer again. acks=0 has no answer; if it fails the connection is closed.
 //! *Versions*: 3-13; 0-2 are shown (see `api_versions`) and answered with UNSUPPORTED_VERSION.
 //! A topic whose `compression.type` names a codec gets its batches recompressed, at the codec's default level.
-//! *Skipped*: transactions; compression levels.
+//! A transactional batch is appended only in an ongoing transaction: the partition was added before, or, from version 12 on, is added here (KIP-890).
+//! *Skipped*: compression levels.
+
+mod admission;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -28,6 +31,7 @@ use crate::log::{Appended, LogError};
 use crate::meta::image::is_internal;
 use crate::net::connection::{Answer, Fault, Pending};
 use crate::partitions::{Partition, TopicSettings};
+use admission::{Admission, Admitted};
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 3..=13;
@@ -52,14 +56,16 @@ pub async fn start(context: Context, mut body: Bytes) -> Result<Pending, Fault> 
     }
     let request: ProduceRequest = decode(&context.header, &mut body)?;
     let (acks, timeout) = (request.acks, Duration::from_millis(request.timeout_ms.max(0) as u64));
-    let (response, waiting) = append_all(&context, request);
+    let admitted = admission::of(&context, &request).await;
+    let (response, waiting) = append_all(&context, request, &admitted);
     Ok(Box::pin(finish(context, acks, timeout, response, waiting)))
 }
 
 /// Answers in one go; only `start` is used on connections.
 pub async fn handle(context: &Context, request: ProduceRequest) -> ProduceResponse {
     let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
-    let (response, waiting) = append_all(context, request);
+    let admitted = admission::of(context, &request).await;
+    let (response, waiting) = append_all(context, request, &admitted);
     wait(response, waiting, timeout).await
 }
 
@@ -94,7 +100,7 @@ async fn wait(mut response: ProduceResponse, waiting: Vec<Waiting>, timeout: Dur
     response
 }
 
-fn append_all(context: &Context, request: ProduceRequest) -> (ProduceResponse, Vec<Waiting>) {
+fn append_all(context: &Context, request: ProduceRequest, admitted: &Admitted) -> (ProduceResponse, Vec<Waiting>) {
     let mut response = ProduceResponse::default();
     let mut waiting = Vec::new();
     let image = context.node.meta.image();
@@ -105,9 +111,10 @@ fn append_all(context: &Context, request: ProduceRequest) -> (ProduceResponse, V
         let mut answers = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             let index = data.index;
+            let place = (response.responses.len(), answers.len());
             let appended = match &name {
                 None => Err(refused(index, ErrorCode::UNKNOWN_TOPIC_ID, None)),
-                Some(name) => append(context, request.acks, name, data),
+                Some(name) => append(context, request.acks, name, data, admitted.get(&place)),
             };
             answers.push(match appended {
                 Ok((answer, log, end)) => {
@@ -129,7 +136,13 @@ fn append_all(context: &Context, request: ProduceRequest) -> (ProduceResponse, V
 
 type AppendOutcome = Result<(PartitionProduceResponse, Arc<Partition>, i64), PartitionProduceResponse>;
 
-fn append(context: &Context, acks: i16, topic: &str, data: PartitionProduceData) -> AppendOutcome {
+fn append(
+    context: &Context,
+    acks: i16,
+    topic: &str,
+    data: PartitionProduceData,
+    admitted: Option<&Admission>,
+) -> AppendOutcome {
     let index = data.index;
     let refuse = |code: ErrorCode| refused(index, code, None);
     if !(-1..=1).contains(&acks) {
@@ -173,13 +186,16 @@ fn append(context: &Context, acks: i16, topic: &str, data: PartitionProduceData)
             .collect();
         answer
     })?;
-    if info.header.attributes.is_transactional() {
-        return Err(refuse(ErrorCode::INVALID_TXN_STATE));
-    }
     let append_time = settings.timestamp_type == TimestampType::LogAppendTime;
     let stored = to_store(&records, &info, &partition, &settings, &options);
     let batch = stored.map_err(|e| refused(index, ErrorCode::INVALID_RECORD, Some(e.to_string())))?;
-    match partition.append(&batch, now) {
+    let appended = match admitted {
+        Some(Admission::Refused(code)) => return Err(refuse(*code)),
+        Some(Admission::Unchecked) => partition.append(&batch, now),
+        Some(Admission::Confirmed(guard)) => partition.append_from_client(&batch, Some(*guard), now),
+        None => partition.append_from_client(&batch, None, now),
+    };
+    match appended {
         Ok(appended) => {
             let answer = accepted(index, &partition, &info.header, appended, append_time.then_some(now));
             Ok((answer, partition, appended.last_offset + 1))

@@ -88,6 +88,23 @@ const DOCS: &[(&str, &str)] = &[
     ("segment.ms", "Age at which a new segment begins though the old one is not full."),
     ("socket.request.max.bytes", "Longest request taken."),
     (
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        "How often transactions that take longer than their timeout are looked for and aborted.",
+    ),
+    ("transaction.max.timeout.ms", "Longest timeout that a transactional producer may ask for."),
+    (
+        "transaction.partition.verification.enable",
+        "Whether a partition must have been added to a producer's transaction before records of it are taken.",
+    ),
+    (
+        "transaction.remove.expired.transaction.cleanup.interval.ms",
+        "How often transactional ids that nobody uses any more are looked for.",
+    ),
+    ("transaction.state.log.num.partitions", "Partitions of `__transaction_state`; counts when it is made."),
+    ("transaction.state.log.replication.factor", "Replicas of `__transaction_state`; at most one per broker."),
+    ("transaction.state.log.segment.bytes", "`segment.bytes` of `__transaction_state`; counts when it is made."),
+    ("transactional.id.expiration.ms", "A transactional id that is not used for so long is forgotten."),
+    (
         "unclean.leader.election.enable",
         "Whether a replica that may lack records can become leader when no other is left.",
     ),

@@ -99,6 +99,14 @@ pub const HONOURED: &[BrokerKey] = &[
     fixed("process.roles", Kind::List(&["broker", "controller"]), "broker,controller"),
     fixed("queued.max.request.bytes", Kind::Long(-1, MAX), "-1"),
     fixed("socket.request.max.bytes", Kind::Int(1, IMAX), "104857600"),
+    fixed("transaction.abort.timed.out.transaction.cleanup.interval.ms", Kind::Int(1, IMAX), "10000"),
+    fixed("transaction.max.timeout.ms", Kind::Int(1, IMAX), "900000"),
+    live("transaction.partition.verification.enable", Kind::Bool, "true"),
+    fixed("transaction.remove.expired.transaction.cleanup.interval.ms", Kind::Int(1, IMAX), "3600000"),
+    fixed("transaction.state.log.num.partitions", Kind::Int(1, IMAX), "50"),
+    fixed("transaction.state.log.replication.factor", Kind::Int(1, 32767), "3"),
+    fixed("transaction.state.log.segment.bytes", Kind::Int(1, IMAX), "104857600"),
+    fixed("transactional.id.expiration.ms", Kind::Int(1, IMAX), "604800000"),
     live("unclean.leader.election.enable", Kind::Bool, "false"),
 ];
 
@@ -221,17 +229,9 @@ pub const IGNORED: &[&str] = &[
     "socket.receive.buffer.bytes",
     "socket.send.buffer.bytes",
     "telemetry.max.bytes",
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms",
-    "transaction.max.timeout.ms",
-    "transaction.partition.verification.enable",
-    "transaction.remove.expired.transaction.cleanup.interval.ms",
     "transaction.state.log.load.buffer.size",
     "transaction.state.log.min.isr",
-    "transaction.state.log.num.partitions",
-    "transaction.state.log.replication.factor",
-    "transaction.state.log.segment.bytes",
     "transaction.two.phase.commit.enable",
-    "transactional.id.expiration.ms",
     "unclean.leader.election.interval.ms",
     "unstable.api.versions.enable",
     "unstable.feature.versions.enable",
@@ -265,7 +265,6 @@ pub fn is_ignored_dynamic(name: &str) -> bool {
         "num.replica.fetchers",
         "principal.builder.class",
         "producer.id.expiration.ms",
-        "transaction.partition.verification.enable",
     ];
     // Nothing here needs a secret yet, and what is stored is shown: secrets are refused.
     if ["password", "jaas", "secret", ".key"].iter().any(|word| name.contains(word)) {

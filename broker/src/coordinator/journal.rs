@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use causeway_wire::ErrorCode;
-use causeway_wire::records::{BatchBuilder, Codec};
+use causeway_wire::records::{BatchBuilder, Codec, NO_SEQUENCE, RecordError};
 
 use super::Coordinator;
 use crate::core::groups::records::{self, GroupValue, OffsetValue};
+use crate::core::txn::Producer;
+use crate::core::verification::Guard;
+use crate::log::{Appended, LogError};
 use crate::partitions::Partition;
 
 /// The topic that holds committed offsets and group metadata.
@@ -48,8 +51,25 @@ impl Written {
     }
 }
 
-/// The partition of `__consumer_offsets` that keeps a group: Java's hash of its name.
-pub(super) fn partition_for(group: &str, partitions: i32) -> i32 {
+/// Appends records of one group as part of a producer's transaction. They carry no sequence: the coordinator itself is the only writer.
+pub(super) fn append_in_txn(
+    partition: &Partition,
+    records: &[JournalRecord],
+    producer: Producer,
+    guard: Option<Guard>,
+) -> Result<Appended, LogError> {
+    let now = crate::clock::wall_ms();
+    let bad = |error: RecordError| LogError::BadAppend(error.to_string());
+    let builder = BatchBuilder::new(Codec::None).base_timestamp(now).transactional(true);
+    let mut builder = builder.producer(producer.id, producer.epoch, NO_SEQUENCE);
+    for (key, value) in records {
+        builder.push(now, Some(key), value.as_deref(), &[]).map_err(bad)?;
+    }
+    partition.append_from_client(&builder.build().map_err(bad)?, guard, now)
+}
+
+/// The partition of `__consumer_offsets` or `__transaction_state` that keeps a name: Java's hash of it.
+pub fn partition_for(group: &str, partitions: i32) -> i32 {
     let hash = group.encode_utf16().fold(0i32, |h, c| h.wrapping_mul(31).wrapping_add(i32::from(c)));
     (hash & i32::MAX) % partitions.max(1)
 }

@@ -7,6 +7,7 @@ mod commit;
 mod journal;
 mod replay;
 mod timer;
+mod txn_commit;
 mod views;
 
 use std::collections::HashMap;
@@ -18,11 +19,12 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::config::BrokerConfig;
 use crate::core::groups::offsets::Offsets;
+use crate::core::groups::pending::PendingOffsets;
 use crate::core::groups::{Effect, Group, GroupLimits, JoinReply, JoinRequest, Millis, SyncReply, SyncRequest, Token};
 use crate::partitions::Partitions;
 
 pub use commit::{CommitRequest, NewOffset};
-pub use journal::OFFSETS_TOPIC;
+pub use journal::{OFFSETS_TOPIC, partition_for};
 pub use views::ListedGroup;
 
 /// Coordinates every group of this node.
@@ -44,6 +46,8 @@ pub struct Coordinator {
 struct State {
     groups: HashMap<String, Group>,
     offsets: Offsets,
+    /// Offsets committed in open transactions.
+    pending: PendingOffsets,
     joining: HashMap<Token, oneshot::Sender<JoinReply>>,
     syncing: HashMap<Token, oneshot::Sender<SyncReply>>,
     next_token: Token,

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use causeway_wire::records::{Batches, DECOMPRESSED_BYTES_MAX, Record, decode_records};
+use causeway_wire::records::{BatchView, Batches, ControlMarker, DECOMPRESSED_BYTES_MAX, Record, decode_records};
 
 use super::{Coordinator, OFFSETS_TOPIC};
 use crate::core::groups::Group;
+use crate::core::groups::pending::PendingOffset;
 use crate::core::groups::records::{GroupValue, Key, OffsetValue, RecordFormatError};
 use crate::partitions::Partition;
 
@@ -49,16 +50,21 @@ impl Coordinator {
             at = fetched.next_offset;
             for batch in Batches::new(fetched.bytes) {
                 let batch = batch.map_err(|e| e.to_string())?;
-                if batch.header.attributes.is_control() {
+                let header = batch.header;
+                if header.attributes.is_control() {
+                    if let Some(commit) = outcome(&batch) {
+                        self.lock().end_txn(log.partition(), header.producer_id, commit);
+                    }
                     continue;
                 }
+                let txn = header.attributes.is_transactional().then_some((log.partition(), header.producer_id));
                 let records = decode_records(&batch, DECOMPRESSED_BYTES_MAX).map_err(|e| e.to_string())?;
                 for record in records {
                     let offset = batch.header.base_offset + i64::from(record.offset_delta);
                     if offset < from {
                         continue;
                     }
-                    if let Err(error) = self.replay_record(&record, offset, groups) {
+                    if let Err(error) = self.replay_record(&record, offset, txn, groups) {
                         let partition = log.partition();
                         tracing::warn!(%error, partition, offset, "record of {OFFSETS_TOPIC} passed over");
                     }
@@ -72,13 +78,20 @@ impl Coordinator {
         &self,
         record: &Record,
         offset: i64,
+        txn: Option<(i32, i64)>,
         groups: &mut BTreeMap<String, Option<GroupValue>>,
     ) -> Result<(), RecordFormatError> {
         let Some(key) = record.key.clone() else { return Ok(()) };
         match Key::decode(key)? {
             Key::Offset(group, topic, partition) => {
                 let value = record.value.clone().map(OffsetValue::decode).transpose()?;
-                self.lock().offsets.apply(&group, &topic, partition, value, offset);
+                match (txn, value) {
+                    (Some((journal, producer)), Some(value)) => {
+                        let pending = PendingOffset { group, topic, partition, value, at: offset };
+                        self.lock().pending.add(journal, producer, pending);
+                    }
+                    (_, value) => self.lock().offsets.apply(&group, &topic, partition, value, offset),
+                }
             }
             Key::Group(group) => {
                 let value = record.value.clone().map(GroupValue::decode).transpose()?;
@@ -87,4 +100,12 @@ impl Coordinator {
         }
         Ok(())
     }
+}
+
+/// Whether a transaction marker commits; none for other control batches.
+fn outcome(batch: &BatchView) -> Option<bool> {
+    let block = batch.decompress(DECOMPRESSED_BYTES_MAX).ok()?;
+    let record = batch.walk(&block).next()?.ok()?;
+    let (marker, _) = ControlMarker::from_record(&record)?;
+    Some(marker == ControlMarker::Commit)
 }

@@ -29,6 +29,8 @@ pub struct Feature {
 pub const FEATURES: &[Feature] = &[
     // 3.3-IV3 to 4.3-IV0: the range of Apache Kafka 4.3; tools choose by it what they may ask for.
     Feature { name: METADATA_VERSION, min: 7, max: 30, initial: 30 },
+    // KIP-890: clients that see level 2 end every transaction with a new epoch and add partitions by writing to them.
+    Feature { name: "transaction.version", min: 0, max: 2, initial: 2 },
 ];
 
 /// Finalized levels by name; a level of 0 is a feature that was switched off.

@@ -3,3 +3,5 @@
 pub mod features;
 pub mod groups;
 pub mod producer_state;
+pub mod txn;
+pub mod verification;

@@ -30,6 +30,8 @@ pub struct ProducerBatch {
     pub timestamp: i64,
     /// Belongs to a transaction.
     pub transactional: bool,
+    /// A control batch; one that is no end marker changes nothing but the time.
+    pub control: bool,
     /// Ends a transaction: outcome and the coordinator's epoch.
     pub marker: Option<EndMarker>,
 }
@@ -61,6 +63,8 @@ pub enum Verdict {
     OutOfOrder(Refusal),
     /// Its producer or coordinator was fenced by a newer epoch.
     InvalidEpoch(Refusal),
+    /// It does not belong to the producer's open transaction.
+    OutsideTxn(Refusal),
 }
 
 /// Why a batch is refused, with the facts for log and client.
@@ -96,6 +100,10 @@ pub enum RefusalKind {
         /// The marker's epoch.
         got: i32,
     },
+    /// INVALID_TXN_STATE: the producer has an open transaction here, and the batch does not belong to it.
+    OutsideTxn,
+    /// INVALID_TXN_STATE: the batch would begin a transaction that nobody confirmed to be going on (KIP-890, law R18).
+    Unverified,
 }
 
 impl fmt::Display for Refusal {
@@ -107,6 +115,8 @@ impl fmt::Display for Refusal {
             RefusalKind::StaleCoordinator { current, got } => {
                 write!(f, "producer {id}: marker of coordinator epoch {got}, newest is {current}")
             }
+            RefusalKind::OutsideTxn => write!(f, "producer {id}: not part of the transaction it has open"),
+            RefusalKind::Unverified => write!(f, "producer {id}: not part of an ongoing transaction"),
         }
     }
 }
@@ -202,6 +212,13 @@ impl ProducerState {
             }
             return Verdict::Append;
         }
+        if entry.txn_first_offset.is_some() && !batch.transactional {
+            return Verdict::OutsideTxn(refuse(RefusalKind::OutsideTxn));
+        }
+        if batch.base_sequence == NO_SEQUENCE {
+            // A coordinator's own transactional write (committed offsets): it has no sequence to check.
+            return Verdict::Append;
+        }
         if batch.producer_epoch > entry.epoch {
             // A new epoch starts at 0, or the producer has lost a batch.
             return match batch.base_sequence {
@@ -221,6 +238,20 @@ impl ProducerState {
         } else {
             Verdict::OutOfOrder(refuse(RefusalKind::OutOfOrder { last, got: batch.base_sequence }))
         }
+    }
+
+    /// Whether the producer has a transaction open in this epoch.
+    pub fn has_open_txn(&self, producer_id: i64, epoch: i16) -> bool {
+        let entry = self.producers.get(&producer_id);
+        entry.is_some_and(|entry| entry.epoch == epoch && entry.txn_first_offset.is_some())
+    }
+
+    /// Whether a marker says nothing new: it was written before, by this coordinator, and nothing came from the producer since (law R17).
+    pub fn is_repeated_marker(&self, batch: &ProducerBatch) -> bool {
+        let (Some(marker), Some(entry)) = (batch.marker, self.producers.get(&batch.producer_id)) else { return false };
+        entry.txn_first_offset.is_none()
+            && entry.epoch == batch.producer_epoch
+            && entry.coordinator_epoch == marker.coordinator_epoch
     }
 
     /// Takes an appended (or replayed) batch into the state. Returns what to give to [`undo`](Self::undo) if its write fails.
@@ -249,13 +280,15 @@ impl ProducerState {
                     last_stable_offset: self.first_open_txn().unwrap_or(batch.last_offset + 1),
                 });
             }
-        } else if batch.base_sequence != NO_SEQUENCE {
-            if entry.batches.len() >= BATCHES_MAX {
-                entry.batches.remove(0);
-            }
+        } else {
             let ProducerBatch { base_sequence, last_sequence, base_offset, last_offset, timestamp, .. } = *batch;
-            entry.batches.push(SeenBatch { base_sequence, last_sequence, base_offset, last_offset, timestamp });
-            if batch.transactional && entry.txn_first_offset.is_none() {
+            if base_sequence != NO_SEQUENCE {
+                if entry.batches.len() >= BATCHES_MAX {
+                    entry.batches.remove(0);
+                }
+                entry.batches.push(SeenBatch { base_sequence, last_sequence, base_offset, last_offset, timestamp });
+            }
+            if batch.transactional && !batch.control && entry.txn_first_offset.is_none() {
                 entry.txn_first_offset = Some(base_offset);
                 self.open_txns.insert(base_offset, batch.producer_id);
             }

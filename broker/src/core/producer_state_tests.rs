@@ -10,6 +10,7 @@ fn data(epoch: i16, base: i32, last: i32, offset: i64) -> ProducerBatch {
         last_offset: offset + i64::from(last.wrapping_sub(base)) % (1 << 31),
         timestamp: offset,
         transactional: false,
+        control: false,
         marker: None,
     }
 }

@@ -21,6 +21,7 @@ mod error;
 mod flush;
 mod handles;
 mod index;
+mod judge;
 mod manager;
 mod meta;
 mod names;

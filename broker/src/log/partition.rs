@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use causeway_wire::Uuid;
-use causeway_wire::records::{BatchHeader, BatchView, ControlMarker};
+use causeway_wire::records::{BatchHeader, BatchView};
 use tokio::sync::watch;
 
 use super::disk::{Disk, DiskFile, replace_file, write_all_at};
@@ -16,18 +16,18 @@ use super::epochs::Epochs;
 use super::error::LogError;
 use super::flush::{Dirty, FlushMark, Flusher, Sealed};
 use super::handles::Handles;
+use super::judge::{judge, producer_batch};
 use super::names::{EPOCH_CHECKPOINT, FileKind, segment_file};
 use super::segment::Segment;
 use super::txn_index::{self, AbortedTxn};
 use super::{FlushPolicy, LogConfig, blocking, snapshot};
-use crate::core::producer_state::{CompletedTxn, EndMarker, ProducerBatch, ProducerState, Undo, Verdict};
+use crate::core::producer_state::{CompletedTxn, ProducerState, Undo};
+use crate::core::verification::{Guard, Verifications};
 
 /// Bytes of a batch's head that are rewritten at append: base offset, length, leader epoch (all outside the CRC).
 const HEAD_BYTES: usize = 16;
 /// Most bytes written with one call, so that a reader of the lock never waits for more than a few ms.
 const RUN_BYTES_MAX: usize = 8 << 20;
-/// Most output of a control batch's block: one record of some 20 bytes.
-const CONTROL_BYTES_MAX: usize = 64 << 10;
 
 /// What all partitions of one log directory share.
 #[derive(Debug)]
@@ -45,6 +45,21 @@ pub enum Placing {
     Leader {
         /// The leader's epoch, not below the newest in the log.
         epoch: i32,
+    },
+    /// As leader, on behalf of a client whose transactional batches were verified or not: one that would begin a transaction needs a guard that
+    /// stands (law R18).
+    Client {
+        /// The leader's epoch.
+        epoch: i32,
+        /// From [`Log::begin_verification`], before the coordinator was asked.
+        guard: Option<Guard>,
+    },
+    /// As leader, a transaction marker.
+    Marker {
+        /// The leader's epoch.
+        epoch: i32,
+        /// The marker's producer epoch must be newer than that of the transaction it ends (transaction version 2).
+        newer_epoch: bool,
     },
     /// As follower, or when mirroring: offsets and epochs stay as they are and must not lie before the log's end.
     Keep,
@@ -68,6 +83,9 @@ pub(crate) struct Inner {
     pub(crate) segments: BTreeMap<i64, Segment>,
     pub(crate) epochs: Epochs,
     pub(crate) producers: ProducerState,
+    pub(crate) verifications: Verifications,
+    /// Ended transactions, first offset to marker, whose marker may still be above the high watermark: readers of `read_committed` must not pass them.
+    pub(crate) ended: BTreeMap<i64, i64>,
     /// Offsets of producer snapshots on disk.
     pub(crate) snapshots: std::collections::BTreeSet<i64>,
     /// Files renamed to `.deleted`, with the time from which they may go.
@@ -163,12 +181,6 @@ impl Log {
     /// Sets the high watermark (bounded by the log's end); it is checkpointed, and retention never goes past it.
     pub fn set_high_watermark(&self, offset: i64) {
         self.high_watermark.store(offset.min(self.end_offset()), Ordering::Release);
-    }
-
-    /// Offset up to which consumers of `read_committed` may read: the first open transaction, or the high watermark (law R16).
-    pub fn last_stable_offset(&self) -> i64 {
-        let open = self.lock().producers.first_open_txn();
-        open.unwrap_or(i64::MAX).min(self.high_watermark())
     }
 
     /// Newest leader epoch that appended here, if any.
@@ -270,15 +282,11 @@ impl Log {
             return self.place(inner, run, batch, placing, now_ms, results);
         }
         let producer = producer_batch(batch, &header);
-        if let (Some(producer), Placing::Leader { .. }) = (&producer, placing) {
-            match inner.producers.check(producer) {
-                Verdict::Append => {}
-                Verdict::Duplicate { base_offset, last_offset, .. } => {
-                    run.slots.push(results.len());
-                    return Ok(Appended { base_offset, last_offset, duplicate: true });
-                }
-                Verdict::OutOfOrder(refusal) | Verdict::InvalidEpoch(refusal) => return Err(refusal.into()),
-            }
+        if let Some(producer) = &producer
+            && let Some(offsets) = judge(inner, producer, placing, end)?
+        {
+            run.slots.push(results.len());
+            return Ok(Appended { base_offset: offsets.0, last_offset: offsets.1, duplicate: true });
         }
         if due {
             self.roll(inner, header.base_offset, now_ms)?;
@@ -286,6 +294,9 @@ impl Log {
         self.note_epoch(inner, header.partition_leader_epoch, header.base_offset)?;
         if let Some(producer) = &producer {
             let (undo, completed) = inner.producers.record(producer);
+            if producer.transactional {
+                inner.verifications.end(producer.producer_id);
+            }
             run.undo.push(undo);
             run.completed.extend(completed);
         }
@@ -341,6 +352,7 @@ impl Log {
         for header in &run.headers {
             active.note(header, interval);
         }
+        active.no_aborts &= aborted.is_empty();
         if active.index.is_tail_full() || active.times.is_tail_full() {
             // Not fatal: the entries stay in memory and the next batch tries again.
             if let Err(error) = active.flush_indexes(&*self.env.disk, &dir) {
@@ -348,6 +360,7 @@ impl Log {
             }
         }
         let end = run.headers.last().map_or(self.end_offset(), BatchHeader::next_offset);
+        inner.ended.extend(run.completed.iter().map(|txn| (txn.first_offset, txn.last_offset)));
         self.end.store(end, Ordering::Release);
         self.env.flusher.join((self.id, base), Dirty { file, mark: self.mark.clone(), end }, run.bytes)?;
         if self.env.flusher.policy() != FlushPolicy::Ack {
@@ -370,7 +383,9 @@ impl Log {
         let log_file = self.log_file(&dir, old_base)?;
         self.snapshot_producers(inner, base)?;
         create_segment_files(disk, &dir, base)?;
-        inner.segments.insert(base, Segment::new(base, now_ms));
+        let mut new = Segment::new(base, now_ms);
+        new.no_aborts = true;
+        inner.segments.insert(base, new);
         let mut files: Vec<PathBuf> = [FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex]
             .into_iter()
             .map(|kind| segment_file(&dir, old_base, kind))
@@ -435,7 +450,7 @@ impl Log {
 /// Gives a batch its offset and epoch, or checks those it has.
 fn place_header(header: &mut BatchHeader, placing: Placing, end: i64, latest: Option<i32>) -> Result<(), LogError> {
     match placing {
-        Placing::Leader { epoch } => {
+        Placing::Leader { epoch } | Placing::Client { epoch, .. } | Placing::Marker { epoch, .. } => {
             header.base_offset = end;
             header.partition_leader_epoch = epoch;
         }
@@ -452,32 +467,6 @@ fn place_header(header: &mut BatchHeader, placing: Placing, end: i64, latest: Op
         _ if header.last_offset_delta < 0 => Err(LogError::BadAppend("the last offset delta is negative".to_owned())),
         _ => Ok(()),
     }
-}
-
-/// What producer state needs of a batch; `None` if it is no idempotent producer's.
-pub(crate) fn producer_batch(batch: &BatchView, header: &BatchHeader) -> Option<ProducerBatch> {
-    if !header.has_producer_id() {
-        return None;
-    }
-    let marker = if header.attributes.is_control() { end_marker(batch) } else { None };
-    Some(ProducerBatch {
-        producer_id: header.producer_id,
-        producer_epoch: header.producer_epoch,
-        base_sequence: header.base_sequence,
-        last_sequence: header.last_sequence(),
-        base_offset: header.base_offset,
-        last_offset: header.last_offset(),
-        timestamp: header.max_timestamp,
-        transactional: header.attributes.is_transactional(),
-        marker,
-    })
-}
-
-fn end_marker(batch: &BatchView) -> Option<EndMarker> {
-    let block = batch.decompress(CONTROL_BYTES_MAX).ok()?;
-    let record = batch.walk(&block).next()?.ok()?;
-    let (marker, coordinator_epoch) = ControlMarker::from_record(&record)?;
-    Some(EndMarker { commit: marker == ControlMarker::Commit, coordinator_epoch })
 }
 
 /// Makes a segment's empty files.

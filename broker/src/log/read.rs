@@ -291,7 +291,8 @@ impl Log {
         let (dir, bases): (Arc<Path>, Vec<i64>) = {
             let inner = self.lock();
             let first = inner.segments.range(..=from).next_back().map_or(from, |(base, _)| *base);
-            (inner.dir.clone(), inner.segments.range(first..).map(|(base, _)| *base).collect())
+            let with_aborts = inner.segments.range(first..).filter(|(_, segment)| !segment.no_aborts);
+            (inner.dir.clone(), with_aborts.map(|(base, _)| *base).collect())
         };
         let mut aborted = Vec::new();
         for base in bases {

@@ -21,6 +21,7 @@ use super::scan::{Found, HEADERS_CHUNK, RECOVERY_CHUNK, Scan};
 use super::segment::Segment;
 use super::{LogConfig, meta, snapshot, txn_index};
 use crate::core::producer_state::ProducerState;
+use crate::core::verification::Verifications;
 
 /// What opening a partition found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,6 +67,8 @@ struct Opening<'a> {
     report: RecoveryReport,
     /// Files to flush before the log is served.
     touched: BTreeSet<i64>,
+    /// Segments that had a `.txnindex`.
+    with_aborts: BTreeSet<i64>,
 }
 
 impl Log {
@@ -84,7 +87,8 @@ impl Log {
             .filter(|epochs| epochs.latest().is_some());
         let report = RecoveryReport { topic: topic.to_owned(), partition, ..RecoveryReport::default() };
         let epochs = known.clone().unwrap_or_default();
-        let mut opening = Opening { disk: &*disk, dir, hints, known, epochs, report, touched: BTreeSet::new() };
+        let (touched, with_aborts) = (BTreeSet::new(), BTreeSet::new());
+        let mut opening = Opening { disk: &*disk, dir, hints, known, epochs, report, touched, with_aborts };
         let (bases, snapshots) = opening.list()?;
         let (mut segments, mut end) = opening.segments(&bases)?;
         let first = segments.first_key_value().map(|(base, _)| *base);
@@ -100,6 +104,14 @@ impl Log {
         opening.settle_epochs(&segments, start, end)?;
         let (producers, snapshots) = opening.producers(&segments, snapshots, end)?;
         opening.flush_touched()?;
+        for (base, segment) in &mut segments {
+            // That of a recovered segment was written anew.
+            let path = segment_file(dir, *base, FileKind::TxnIndex);
+            segment.no_aborts = match opening.touched.contains(base) {
+                true => disk.stat(&path).map_err(|error| LogError::io("look at", &path, &error))?.is_none(),
+                false => !opening.with_aborts.contains(base),
+            };
+        }
         let mut report = opening.report;
         report.end_offset = end;
         report.lost_committed = hints.high_watermark > end;
@@ -110,6 +122,8 @@ impl Log {
             segments,
             epochs: opening.epochs,
             producers,
+            verifications: Verifications::default(),
+            ended: BTreeMap::new(),
             snapshots,
             trash: Vec::new(),
             deleted: false,
@@ -132,7 +146,7 @@ impl Log {
 
 impl Opening<'_> {
     /// Base offsets of segments and offsets of snapshots; leftovers are removed.
-    fn list(&self) -> Result<(Vec<i64>, BTreeSet<i64>), LogError> {
+    fn list(&mut self) -> Result<(Vec<i64>, BTreeSet<i64>), LogError> {
         let entries = self.disk.list(self.dir).map_err(|error| LogError::io("list", self.dir, &error))?;
         let files: Vec<_> = entries.iter().filter(|entry| !entry.is_dir).collect();
         let named = |wanted: FileKind| {
@@ -142,6 +156,7 @@ impl Opening<'_> {
         let mut bases: Vec<i64> = named(FileKind::Log).collect();
         bases.sort_unstable();
         let snapshots = named(FileKind::Snapshot).collect();
+        self.with_aborts = named(FileKind::TxnIndex).collect();
         for file in &files {
             let leftover = [".deleted", ".tmp", ".cleaned"].iter().any(|ending| file.name.ends_with(ending));
             let orphan = parse_segment_file(&file.name).is_some_and(|(base, kind)| {

@@ -8,8 +8,8 @@ use causeway_wire::records::BatchView;
 
 use super::disk::Disk;
 use super::error::LogError;
+use super::judge::producer_batch;
 use super::names::{FileKind, segment_file};
-use super::partition::producer_batch;
 use super::scan::{Found, HEADERS_CHUNK, Scan};
 use super::segment::Segment;
 use crate::core::producer_state::{CompletedTxn, ProducerState};

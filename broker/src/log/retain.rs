@@ -212,6 +212,8 @@ impl Log {
         let found = newest.map(|at| snapshot::read(disk, &dir, at)).transpose()?.flatten();
         let from = if found.is_some() { newest.unwrap_or(0) } else { 0 };
         inner.producers = replay(disk, &dir, &inner.segments, found.unwrap_or_default(), from)?.0;
+        inner.verifications = Default::default();
+        inner.ended.retain(|_, marker| *marker < end);
         self.end.store(end, Ordering::Release);
         self.high_watermark.fetch_min(end, Ordering::AcqRel);
         self.mark.reset(end);
@@ -235,7 +237,7 @@ impl Log {
         let file = self.log_file(dir, old.base)?;
         new.remeasure(&*file, size)
             .map_err(|error| LogError::io("read", &segment_file(dir, old.base, FileKind::Log), &error))?;
-        (new.index, new.times) = (old.index, old.times);
+        (new.index, new.times, new.no_aborts) = (old.index, old.times, old.no_aborts);
         Ok(new)
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Segment {
     pub(crate) created_ms: i64,
     pub(crate) index: Index<OFFSET_ENTRY>,
     pub(crate) times: Index<TIME_ENTRY>,
+    /// Known to have no `.txnindex`: readers of `read_committed` need not look for one.
+    pub(crate) no_aborts: bool,
     since_index: u64,
 }
 
@@ -41,6 +43,7 @@ impl Segment {
             created_ms,
             index: Index::default(),
             times: Index::default(),
+            no_aborts: false,
             since_index: 0,
         }
     }

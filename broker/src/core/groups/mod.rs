@@ -8,6 +8,7 @@ mod join;
 mod member;
 mod membership;
 pub mod offsets;
+pub mod pending;
 pub mod records;
 #[cfg(test)]
 mod sim_tests;

@@ -6,6 +6,7 @@ mod damage;
 mod faults;
 mod letting_go;
 mod mem_disk;
+mod txns;
 
 use std::path::Path;
 use std::sync::Arc;
