@@ -9,7 +9,7 @@ use super::free_port;
 use super::process::Background;
 
 /// Where the jars are kept between runs.
-const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/kafka-4.3.1");
+const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/kafka-4.3.1-tools");
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/kafka");
 /// Maven fetches about 100 MB; a build that cannot reach it should say so and go on.
 const FETCH_MAX: Duration = Duration::from_secs(300);
@@ -106,6 +106,18 @@ impl Kafka {
     pub fn restart(&mut self) {
         self.process = launch(&self.properties, &self.log);
     }
+}
+
+/// Runs one of Kafka's tools to its end; what it printed.
+///
+/// # Panics
+/// It failed.
+pub fn tool(class: &str, arguments: &[&str]) -> String {
+    let command = java("128m", &[&[class], arguments].concat());
+    let output = Command::new(&command[0]).args(&command[1..]).output().unwrap();
+    let printed = super::process::both(&output);
+    assert!(output.status.success(), "{class} {arguments:?}: {printed}");
+    printed
 }
 
 fn launch(properties: &Path, log: &Path) -> Background {
