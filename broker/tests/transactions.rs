@@ -315,3 +315,27 @@ async fn r17_an_operator_ends_a_hanging_transaction_and_older_coordinators_are_r
     assert!(read(&mut raw, "t", true).await.1.is_empty());
     broker.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_2_transactions_may_follow_each_other_without_a_pause() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path(), &[]).await;
+    let mut raw = Raw::connect(&broker).await;
+    raw.create("t", 1, &[]).await;
+    let mut client = Client::new(&broker, "x").await;
+    for n in 0..100 {
+        // The markers of the last transaction are being written: the first write waits for them, and is not taken for a part of it.
+        let mut code = client.write(12, "t", &["v"]).await.error_code;
+        while code == ErrorCode::NOT_ENOUGH_REPLICAS.0 {
+            client.sequence = 0;
+            code = client.write(12, "t", &["v"]).await.error_code;
+        }
+        assert_eq!(code, 0, "transaction {n}");
+        assert_eq!(client.commit_offset(5, "g", "t", n).await, 0, "transaction {n}");
+        client.end(5, n % 2 == 0).await;
+    }
+    client.wait_state("CompleteAbort").await;
+    assert_eq!(read(&mut raw, "t", true).await.1.len(), 50);
+    assert_eq!(committed_offset(&mut raw, "g", "t", true).await, (0, 98));
+    broker.shutdown().await;
+}

@@ -12,9 +12,9 @@ use causeway_wire::messages::txn_offset_commit::{
 };
 
 use super::Context;
-use crate::coordinator::{CommitRequest, NewOffset, OFFSETS_TOPIC};
+use crate::coordinator::{CommitRequest, NewOffset};
 use crate::core::txn::Producer;
-use crate::transactions::Admission;
+use crate::transactions::{Admission, Wanted};
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 0..=5;
@@ -82,19 +82,17 @@ async fn commit_all(context: &Context, id: &str, producer: Producer, commit: &Co
     };
     let mut guard = None;
     if !journal.log.has_open_txn(producer.id, producer.epoch) {
-        // Before the question, so that a marker that comes meanwhile is noticed.
-        guard = Some(journal.log.begin_verification(producer.id, producer.epoch, -1));
         let how = match context.version() {
             5.. => Admission::Add,
             4 => Admission::VerifyAbortable,
             _ => Admission::Verify,
         };
-        let partition = [(OFFSETS_TOPIC.to_owned(), journal.log.partition())];
-        match node.transactions.admit(node, id, producer, &partition, how).await.first() {
-            Some(&ErrorCode::NONE) => {}
+        let wanted = [Wanted { partition: journal, sequence: -1 }];
+        match node.transactions.admit(node, id, producer, &wanted, how).await.first() {
+            Some(Ok(given)) => guard = Some(*given),
             // What a producer may retry, in the words of a coordinator.
-            Some(&ErrorCode::NOT_ENOUGH_REPLICAS) | None => return all(ErrorCode::COORDINATOR_NOT_AVAILABLE),
-            Some(code) => return all(*code),
+            Some(Err(ErrorCode::NOT_ENOUGH_REPLICAS)) | None => return all(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+            Some(Err(code)) => return all(*code),
         }
     }
     node.coordinator.commit_in_txn(commit, producer, guard).await

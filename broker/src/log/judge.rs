@@ -30,6 +30,11 @@ impl Log {
     pub fn begin_verification(&self, producer_id: i64, epoch: i16, sequence: i32) -> Guard {
         self.lock().verifications.begin(producer_id, epoch, sequence)
     }
+
+    /// Whether no marker and no beginning of a transaction of that producer came since the guard was given.
+    pub fn guard_stands(&self, producer_id: i64, guard: Guard) -> bool {
+        self.lock().verifications.stands(producer_id, guard)
+    }
 }
 
 /// Judges a producer's batch that is appended as leader. `Some`: it is there already, at these offsets.

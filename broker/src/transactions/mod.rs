@@ -28,7 +28,7 @@ use crate::core::txn::{
 use crate::node::Node;
 use crate::partitions::{Partition, Partitions};
 
-pub use admit::Admission;
+pub use admit::{Admission, Wanted};
 pub use journal::STATE_TOPIC;
 pub use markers::Marker;
 pub use timer::keep_time;

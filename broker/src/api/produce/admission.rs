@@ -7,7 +7,7 @@ use causeway_wire::messages::produce::{PartitionProduceData, ProduceRequest};
 use causeway_wire::records::BatchHeader;
 
 use super::super::Context;
-use crate::core::txn::{Producer, TopicPartition};
+use crate::core::txn::Producer;
 use crate::core::verification::Guard;
 use crate::transactions;
 
@@ -32,9 +32,8 @@ pub(super) type Admitted = HashMap<(usize, usize), Admission>;
 /// A batch to ask about.
 struct Asked {
     place: (usize, usize),
-    partition: TopicPartition,
+    wanted: transactions::Wanted,
     producer: Producer,
-    guard: Guard,
 }
 
 /// Asks for all batches of a request at once.
@@ -56,16 +55,16 @@ pub(super) async fn of(context: &Context, request: &ProduceRequest) -> Admitted 
         return all(|_| Admission::Refused(ErrorCode::INVALID_PRODUCER_ID_MAPPING));
     }
     let id = request.transactional_id.as_deref().unwrap_or_default();
-    let partitions: Vec<TopicPartition> = asked.iter().map(|a| a.partition.clone()).collect();
-    let codes = node.transactions.admit(node, id, producer, &partitions, how).await;
-    let outcome = |(a, code): (&Asked, ErrorCode)| {
-        let admission = if code.is_ok() { Admission::Confirmed(a.guard) } else { Admission::Refused(code) };
+    let wanted: Vec<_> = asked.iter().map(|a| a.wanted.clone()).collect();
+    let outcomes = node.transactions.admit(node, id, producer, &wanted, how).await;
+    let admission = |(a, outcome): (&Asked, Result<Guard, ErrorCode>)| {
+        let admission = outcome.map_or_else(Admission::Refused, Admission::Confirmed);
         (a.place, admission)
     };
-    asked.iter().zip(codes).map(outcome).collect()
+    asked.iter().zip(outcomes).map(admission).collect()
 }
 
-/// The batches to ask about, each with a guard taken before the question.
+/// The batches to ask about.
 fn asked(context: &Context, request: &ProduceRequest) -> Vec<Asked> {
     let mut out = Vec::new();
     for (t, topic) in request.topic_data.iter().enumerate() {
@@ -75,15 +74,15 @@ fn asked(context: &Context, request: &ProduceRequest) -> Vec<Asked> {
                 13.. => context.node.meta.image().topic_by_id(topic.topic_id).map(|t| t.name.clone()),
                 _ => Some(topic.name.clone()),
             };
-            let found = name.and_then(|name| Some((context.node.partitions.get(&name, data.index)?, name)));
+            let found = name.and_then(|name| context.node.partitions.get(&name, data.index));
             // What does not exist is refused where it would be appended.
-            let Some((partition, name)) = found else { continue };
+            let Some(partition) = found else { continue };
             let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
             if partition.log.has_open_txn(producer.id, producer.epoch) {
                 continue;
             }
-            let guard = partition.log.begin_verification(producer.id, producer.epoch, header.base_sequence);
-            out.push(Asked { place: (t, p), partition: (name, data.index), producer, guard });
+            let wanted = transactions::Wanted { partition, sequence: header.base_sequence };
+            out.push(Asked { place: (t, p), wanted, producer });
         }
     }
     out
