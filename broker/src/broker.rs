@@ -77,6 +77,12 @@ impl Broker {
         &self.node.cluster_id
     }
 
+    /// What lies behind it, for tests of this crate.
+    #[cfg(test)]
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// Resolves when a log directory failed: nothing more can be acknowledged from it and the process should end.
     pub async fn failed(&self) -> String {
         loop {
@@ -177,9 +183,10 @@ fn open(mut config: BrokerConfig, advertised: Vec<Listener>) -> Result<Node, Bro
     first.iter().for_each(|record| image.apply(record));
     settle_strays(&logs, &image);
     let partitions = Arc::new(Partitions::default());
-    let coordinator = Arc::new(Coordinator::new(&config, Arc::clone(&partitions)));
     let topics: Vec<_> = image.topics().cloned().collect();
-    let node = Node::new(config, Meta::new(image, Box::new(file)), logs, partitions, coordinator, advertised);
+    let meta = Arc::new(Meta::new(image, Box::new(file)));
+    let coordinator = Arc::new(Coordinator::new(&config, Arc::clone(&partitions), Arc::clone(&meta)));
+    let node = Node::new(config, meta, logs, partitions, coordinator, advertised);
     for topic in topics {
         match node.open_partitions(&topic) {
             Err(LogError::Exists(partition)) => {

@@ -40,7 +40,7 @@ pub struct Node {
     /// The cluster's id.
     pub cluster_id: String,
     /// Metadata.
-    pub meta: Meta,
+    pub meta: Arc<Meta>,
     /// The logs on disk.
     pub logs: LogManager,
     /// Partitions by topic.
@@ -73,7 +73,7 @@ impl Node {
     /// Puts a node together from its opened parts.
     pub fn new(
         config: BrokerConfig,
-        meta: Meta,
+        meta: Arc<Meta>,
         logs: LogManager,
         partitions: Arc<Partitions>,
         coordinator: Arc<Coordinator>,
@@ -263,9 +263,15 @@ impl Node {
         }
     }
 
-    /// Makes sure that `__consumer_offsets` is there.
+    /// Whether every partition that metadata knows of a topic is open here.
+    pub fn is_open(&self, topic: &str) -> bool {
+        let image = self.meta.image();
+        image.topic(topic).is_some_and(|t| self.partitions.count(topic) == Some(t.partitions.len()))
+    }
+
+    /// Makes sure that `__consumer_offsets` is there, with all its partitions.
     pub async fn ready_for_groups(&self) -> Result<(), ErrorCode> {
-        if self.partitions.count(OFFSETS_TOPIC).is_some() {
+        if self.is_open(OFFSETS_TOPIC) {
             return Ok(());
         }
         let config = |key: &str, value: String| (key.to_owned(), Some(value));
@@ -286,9 +292,11 @@ impl Node {
             Some(Err(refusal)) if refusal.code != ErrorCode::TOPIC_ALREADY_EXISTS => {
                 Err(ErrorCode::COORDINATOR_NOT_AVAILABLE)
             }
-            // Somebody else is making it: the client asks again.
-            _ if self.partitions.count(OFFSETS_TOPIC).is_none() => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
-            _ => Ok(()),
+            // Somebody else may be making it: this waits for them.
+            _ => match self.open_topic(OFFSETS_TOPIC).await {
+                Ok(()) if self.is_open(OFFSETS_TOPIC) => Ok(()),
+                _ => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+            },
         }
     }
 

@@ -1,7 +1,7 @@
 //! DescribeGroups (15).
 //!
-//! *Behaviour*: state and members; metadata and assignments once stable. A group that is not there: state Dead, and from
-//! version 6 on GROUP_ID_NOT_FOUND.
+//! *Behaviour*: classic groups: state and members; metadata and assignments once stable. A group that is not there, or that
+//! is a consumer group: state Dead, and from version 6 on GROUP_ID_NOT_FOUND (KIP-1043).
 //! *Versions*: 0-6. *Skipped*: nothing.
 
 use std::collections::HashSet;
@@ -32,9 +32,11 @@ pub async fn handle(context: &Context, request: DescribeGroupsRequest) -> Descri
 fn describe(context: &Context, group_id: String, authorized_operations: i32) -> DescribedGroup {
     let Some(view) = context.node.coordinator.describe(&group_id) else {
         let told = context.version() >= 6;
+        let other = context.node.coordinator.is_there(&group_id);
+        let why = if other { "is not a classic group" } else { "not found" };
         return DescribedGroup {
             error_code: if told { ErrorCode::GROUP_ID_NOT_FOUND.0 } else { ErrorCode::NONE.0 },
-            error_message: told.then(|| format!("Group {group_id} not found.")),
+            error_message: told.then(|| format!("Group {group_id} {why}.")),
             group_state: GroupState::Dead.name().to_owned(),
             group_id,
             ..Default::default()

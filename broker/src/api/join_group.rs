@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use causeway_wire::ErrorCode;
 use causeway_wire::messages::join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
 
-use super::Context;
+use super::{Context, leave_group};
 use crate::core::groups::{JoinReply, JoinRequest};
 use crate::ids::random_uuid_text;
 
@@ -18,6 +18,9 @@ pub const VERSIONS: RangeInclusive<i16> = 0..=9;
 /// Answers the request.
 pub async fn handle(context: &Context, request: JoinGroupRequest) -> JoinGroupResponse {
     let version = context.version();
+    if let Some(reason) = leave_group::reason_text(request.reason.as_deref()) {
+        tracing::info!(group = request.group_id, member = request.member_id, reason, "member joins");
+    }
     let reply = match context.node.ready_for_groups().await {
         Err(code) => {
             JoinReply { error: code, generation: -1, member_id: request.member_id.clone(), ..JoinReply::default() }

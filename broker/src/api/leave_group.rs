@@ -1,7 +1,7 @@
 //! LeaveGroup (13).
 //!
 //! *Behaviour*: one member before version 3, several after (KIP-345), each with its own outcome.
-//! *Versions*: 0-5. *Skipped*: the reason is not kept.
+//! *Versions*: 0-5. *Skipped*: nothing.
 
 use std::ops::RangeInclusive;
 
@@ -15,6 +15,11 @@ pub const VERSIONS: RangeInclusive<i16> = 0..=5;
 /// Answers the request.
 pub async fn handle(context: &Context, request: LeaveGroupRequest) -> LeaveGroupResponse {
     let several = context.version() >= 3;
+    for member in &request.members {
+        if let Some(reason) = reason_text(member.reason.as_deref()) {
+            tracing::info!(group = request.group_id, member = member.member_id, reason, "member leaves");
+        }
+    }
     let members: Vec<(String, Option<String>)> = match several {
         true => request.members.into_iter().map(|m| (m.member_id, m.group_instance_id)).collect(),
         false => vec![(request.member_id, None)],
@@ -32,4 +37,10 @@ pub async fn handle(context: &Context, request: LeaveGroupRequest) -> LeaveGroup
         MemberResponse { member_id, group_instance_id, error_code: code.0, ..Default::default() }
     };
     LeaveGroupResponse { members: members.into_iter().zip(outcomes).map(answer).collect(), ..Default::default() }
+}
+
+/// A client's reason for the log (KIP-800), as long as clients themselves cut it.
+pub(super) fn reason_text(reason: Option<&str>) -> Option<String> {
+    const REASON_CHARS_MAX: usize = 255;
+    reason.filter(|r| !r.is_empty()).map(|r| r.chars().take(REASON_CHARS_MAX).collect())
 }

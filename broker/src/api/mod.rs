@@ -12,6 +12,8 @@ pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod alter_user_scram_credentials;
 pub mod api_versions;
+pub mod consumer_group_describe;
+pub mod consumer_group_heartbeat;
 pub mod create_acls;
 pub mod create_partitions;
 pub mod create_topics;
@@ -46,6 +48,7 @@ pub mod list_partition_reassignments;
 pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
+pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
@@ -135,6 +138,7 @@ apis! {
     IncrementalAlterConfigs => incremental_alter_configs,
     AlterPartitionReassignments => alter_partition_reassignments,
     ListPartitionReassignments => list_partition_reassignments,
+    OffsetDelete => offset_delete,
     DescribeClientQuotas => describe_client_quotas,
     AlterClientQuotas => alter_client_quotas,
     DescribeUserScramCredentials => describe_user_scram_credentials,
@@ -148,6 +152,8 @@ apis! {
     ListTransactions => list_transactions,
     ListConfigResources => list_config_resources,
     DescribeTopicPartitions => describe_topic_partitions,
+    ConsumerGroupHeartbeat => consumer_group_heartbeat,
+    ConsumerGroupDescribe => consumer_group_describe,
 }
 
 fn versions(key: i16) -> Option<(ApiKey, RangeInclusive<i16>)> {
@@ -194,6 +200,7 @@ pub async fn handle(context: Context, body: Bytes) -> Answer {
 /// APIs that only look, or only wait: they end with their connection.
 const DROPPABLE: &[ApiKey] = &[
     ApiKey::ApiVersions,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::DescribeAcls,
     ApiKey::DescribeClientQuotas,
     ApiKey::DescribeCluster,

@@ -2,7 +2,8 @@
 //!
 //! *Behaviour*: commits of members of the current generation, or of nobody while the group has no members. Durable in
 //! `__consumer_offsets` before the answer. Partitions that do not exist are refused one by one.
-//! *Versions*: 2-10 (10 names topics by id). *Skipped*: KIP-848 groups; `retention_time_ms` of old versions.
+//! Members of consumer groups commit with their member epoch, from version 9 on.
+//! *Versions*: 2-10 (10 names topics by id). *Skipped*: `retention_time_ms` of old versions.
 
 use std::ops::RangeInclusive;
 
@@ -65,6 +66,7 @@ pub async fn handle(context: &Context, request: OffsetCommitRequest) -> OffsetCo
         member_id: request.member_id,
         instance_id: request.group_instance_id,
         generation: request.generation_id_or_member_epoch,
+        version: context.version(),
         offsets,
     };
     let codes = if commit.offsets.is_empty() {

@@ -2,7 +2,8 @@
 //!
 //! *Behaviour*: committed offsets of one group, or from version 8 of several; no topics given means all. -1 where nothing is
 //! committed. With `require_stable` an offset that an open transaction may still change is UNSTABLE_OFFSET_COMMIT (KIP-447).
-//! *Versions*: 1-10 (10 names topics by id). *Skipped*: member checks of KIP-848 groups.
+//! A member of a consumer group that says who it is must be one, of its current epoch (version 9).
+//! *Versions*: 1-10 (10 names topics by id). *Skipped*: nothing.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -52,6 +53,10 @@ pub async fn handle(context: &Context, request: OffsetFetchRequest) -> OffsetFet
 }
 
 fn of_group(context: &Context, group: OffsetFetchRequestGroup, stable: bool) -> OffsetFetchResponseGroup {
+    let member = group.member_id.as_deref();
+    if let Err(code) = context.node.coordinator.check_fetch(&group.group_id, member, group.member_epoch) {
+        return OffsetFetchResponseGroup { group_id: group.group_id, error_code: code.0, ..Default::default() };
+    }
     let by_id = context.version() >= 10;
     let image = context.node.meta.image();
     let asked: Vec<(Option<String>, Uuid, Option<Vec<i32>>)> = match group.topics {

@@ -56,6 +56,8 @@ pub async fn handle(context: &Context, request: TxnOffsetCommitRequest) -> TxnOf
         member_id: request.member_id,
         instance_id: request.group_instance_id,
         generation: request.generation_id,
+        // Members of consumer groups may commit with any version of this request.
+        version: i16::MAX,
         offsets,
     };
     let codes = match commit.offsets.is_empty() {

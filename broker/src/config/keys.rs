@@ -18,6 +18,9 @@ pub struct BrokerKey {
     pub dynamic: bool,
 }
 
+/// Kafka takes these in any case of letters.
+const MIGRATIONS: &[&str] =
+    &["bidirectional", "upgrade", "downgrade", "disabled", "BIDIRECTIONAL", "UPGRADE", "DOWNGRADE", "DISABLED"];
 const MAX: i64 = i64::MAX;
 const IMAX: i64 = i32::MAX as i64;
 
@@ -50,6 +53,15 @@ pub const HONOURED: &[BrokerKey] = &[
     fixed("default.replication.factor", Kind::Int(1, 32767), "1"),
     fixed("delete.topic.enable", Kind::Bool, "true"),
     fixed("fetch.max.bytes", Kind::Int(1024, IMAX), "57671680"),
+    fixed("group.consumer.assignors", Kind::List(&[]), "uniform,range"),
+    fixed("group.consumer.heartbeat.interval.ms", Kind::Int(1, IMAX), "5000"),
+    fixed("group.consumer.max.heartbeat.interval.ms", Kind::Int(1, IMAX), "15000"),
+    fixed("group.consumer.max.session.timeout.ms", Kind::Int(1, IMAX), "60000"),
+    fixed("group.consumer.max.size", Kind::Int(1, IMAX), "2147483647"),
+    fixed("group.consumer.migration.policy", Kind::Enum(MIGRATIONS), "bidirectional"),
+    fixed("group.consumer.min.heartbeat.interval.ms", Kind::Int(1, IMAX), "5000"),
+    fixed("group.consumer.min.session.timeout.ms", Kind::Int(1, IMAX), "45000"),
+    fixed("group.consumer.session.timeout.ms", Kind::Int(1, IMAX), "45000"),
     fixed("group.initial.rebalance.delay.ms", Kind::Int(0, IMAX), "3000"),
     fixed("group.max.session.timeout.ms", Kind::Int(1, IMAX), "1800000"),
     fixed("group.max.size", Kind::Int(1, IMAX), "2147483647"),
@@ -92,6 +104,7 @@ pub const HONOURED: &[BrokerKey] = &[
     fixed("node.id", Kind::Int(0, IMAX), "1"),
     fixed("num.partitions", Kind::Int(1, IMAX), "1"),
     fixed("offset.metadata.max.bytes", Kind::Int(0, IMAX), "4096"),
+    fixed("offsets.retention.check.interval.ms", Kind::Long(1, MAX), "600000"),
     fixed("offsets.retention.minutes", Kind::Int(1, IMAX), "10080"),
     fixed("offsets.topic.num.partitions", Kind::Int(1, IMAX), "50"),
     fixed("offsets.topic.replication.factor", Kind::Int(1, 32767), "3"),
@@ -134,15 +147,11 @@ pub const IGNORED: &[&str] = &[
     "controller.socket.timeout.ms",
     "early.start.listeners",
     "fetch.purgatory.purge.interval.requests",
-    "group.consumer.assignors",
-    "group.consumer.heartbeat.interval.ms",
-    "group.consumer.max.heartbeat.interval.ms",
-    "group.consumer.max.session.timeout.ms",
-    "group.consumer.max.size",
-    "group.consumer.migration.policy",
-    "group.consumer.min.heartbeat.interval.ms",
-    "group.consumer.min.session.timeout.ms",
-    "group.consumer.session.timeout.ms",
+    "group.consumer.assignment.interval.ms",
+    "group.consumer.assignor.offload.enable",
+    "group.consumer.max.assignment.interval.ms",
+    "group.consumer.min.assignment.interval.ms",
+    "group.consumer.regex.refresh.interval.ms",
     "group.coordinator.append.linger.ms",
     "group.coordinator.new.enable",
     "group.coordinator.rebalance.protocols",
@@ -193,7 +202,6 @@ pub const IGNORED: &[&str] = &[
     "offsets.commit.required.acks",
     "offsets.commit.timeout.ms",
     "offsets.load.buffer.size",
-    "offsets.retention.check.interval.ms",
     "offsets.topic.compression.codec",
     "principal.builder.class",
     "producer.id.expiration.check.interval.ms",
@@ -245,7 +253,9 @@ pub fn find(name: &str) -> Option<&'static BrokerKey> {
 /// Whether Kafka knows the setting and we pass over it. Prefixes cover per-listener and plugin settings.
 pub fn is_ignored(name: &str) -> bool {
     IGNORED.contains(&name)
-        || ["listener.name.", "ssl.", "sasl.", "remote.log.", "metrics.", "quorum."].iter().any(|p| name.starts_with(p))
+        || ["listener.name.", "ssl.", "sasl.", "remote.log.", "metrics.", "quorum.", "group.share.", "group.streams."]
+            .iter()
+            .any(|p| name.starts_with(p))
 }
 
 /// Whether Kafka lets the setting be altered at run time; such a one is stored and shown, and still has no effect here.

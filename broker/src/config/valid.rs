@@ -116,7 +116,7 @@ impl BrokerConfig {
         if log_dirs.is_empty() {
             return Err(ConfigError::Value("log.dirs names no directory".into()));
         }
-        Ok(Self {
+        let config = Self {
             node_id,
             listeners,
             advertised,
@@ -125,7 +125,28 @@ impl BrokerConfig {
             rack: value("broker.rack").map(str::to_owned),
             statics,
             warnings,
-        })
+        };
+        config.check_group_bounds()?;
+        Ok(config)
+    }
+
+    /// Timeouts of consumer groups lie within their bounds, and a session outlasts a heartbeat, as Kafka demands.
+    fn check_group_bounds(&self) -> Result<(), ConfigError> {
+        let key = |part: &str, what: &str| format!("group.consumer.{part}{what}");
+        for what in ["heartbeat.interval.ms", "session.timeout.ms"] {
+            let (min, max) = (key("min.", what), key("max.", what));
+            let range = self.number(&min)..=self.number(&max);
+            let (name, value) = (key("", what), self.number(&key("", what)));
+            if !range.contains(&value) {
+                return Err(ConfigError::Value(format!("{name}={value} must lie between {min} and {max}")));
+            }
+        }
+        let heartbeat = self.number("group.consumer.heartbeat.interval.ms");
+        if heartbeat >= self.number("group.consumer.session.timeout.ms") {
+            let why = "group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms";
+            return Err(ConfigError::Value(why.into()));
+        }
+        Ok(())
     }
 
     /// A number set at start or built in. Panics on a name that is not a numeric key: the registry is in this crate.

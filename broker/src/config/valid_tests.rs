@@ -66,3 +66,18 @@ fn bad_values_name_the_setting() {
     assert!(read("listeners=SSL://:9092").unwrap_err().to_string().contains("not served"));
     assert!(read("listeners=OTHER://:9092").unwrap_err().to_string().contains("OTHER"));
 }
+
+#[test]
+fn timeouts_of_consumer_groups_keep_their_bounds() {
+    let bad = [
+        "group.consumer.heartbeat.interval.ms=100",
+        "group.consumer.session.timeout.ms=70000",
+        "group.consumer.min.heartbeat.interval.ms=6000",
+        "group.consumer.max.heartbeat.interval.ms=90000\ngroup.consumer.heartbeat.interval.ms=45000",
+        "group.consumer.migration.policy=sideways",
+    ];
+    for text in bad {
+        assert!(matches!(read(text), Err(ConfigError::Value(_))), "{text}");
+    }
+    assert!(read("group.consumer.min.heartbeat.interval.ms=100\ngroup.consumer.heartbeat.interval.ms=200").is_ok());
+}

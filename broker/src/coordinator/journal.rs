@@ -77,8 +77,7 @@ pub fn partition_for(group: &str, partitions: i32) -> i32 {
 impl Coordinator {
     /// Appends records of one group as one batch.
     pub(super) fn write(&self, group: &str, records: &[JournalRecord]) -> Written {
-        let count = self.partitions.count(OFFSETS_TOPIC).map_or(self.journal_partitions, |n| n as i32);
-        let Some(partition) = self.partitions.get(OFFSETS_TOPIC, partition_for(group, count)) else {
+        let Some(partition) = self.journal_of(group) else {
             tracing::error!(group, "the topic {OFFSETS_TOPIC} is not there");
             return Written::failed();
         };

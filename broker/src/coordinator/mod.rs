@@ -4,23 +4,30 @@
 //! that depend on a record are sent when it is durable.
 
 mod commit;
+mod consumer;
 mod journal;
 mod replay;
+#[cfg(test)]
+mod tests;
 mod timer;
+mod topics;
 mod txn_commit;
 mod views;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use causeway_wire::ErrorCode;
 use tokio::sync::{Notify, oneshot};
 
 use crate::config::BrokerConfig;
+use crate::core::groups::consumer::assignor::Assignor;
+use crate::core::groups::consumer::{ConsumerGroup, ConsumerLimits, Migration};
 use crate::core::groups::offsets::Offsets;
 use crate::core::groups::pending::PendingOffsets;
 use crate::core::groups::{Effect, Group, GroupLimits, JoinReply, JoinRequest, Millis, SyncReply, SyncRequest, Token};
+use crate::meta::Meta;
 use crate::partitions::Partitions;
 
 pub use commit::{CommitRequest, NewOffset};
@@ -31,13 +38,16 @@ pub use views::ListedGroup;
 pub struct Coordinator {
     state: Mutex<State>,
     partitions: Arc<Partitions>,
+    /// The metadata: consumer groups assign what it has.
+    meta: Arc<Meta>,
     limits: GroupLimits,
+    consumer: ConsumerLimits,
     /// Longest note a commit may carry (`offset.metadata.max.bytes`).
     metadata_bytes_max: usize,
     /// `offsets.retention.minutes` in milliseconds.
     retention_ms: i64,
-    /// Partitions of `__consumer_offsets`.
-    journal_partitions: i32,
+    /// `offsets.retention.check.interval.ms`.
+    expiry_every: Duration,
     started: Instant,
     timer: Notify,
 }
@@ -45,6 +55,8 @@ pub struct Coordinator {
 #[derive(Default)]
 struct State {
     groups: HashMap<String, Group>,
+    /// Consumer groups (KIP-848); a name is in one of both maps at most.
+    modern: HashMap<String, ConsumerGroup>,
     offsets: Offsets,
     /// Offsets committed in open transactions.
     pending: PendingOffsets,
@@ -81,7 +93,7 @@ impl Reply {
 
 impl Coordinator {
     /// A coordinator with no groups; `replay` fills it.
-    pub fn new(config: &BrokerConfig, partitions: Arc<Partitions>) -> Self {
+    pub fn new(config: &BrokerConfig, partitions: Arc<Partitions>, meta: Arc<Meta>) -> Self {
         let limits = GroupLimits {
             initial_rebalance_delay: config.number("group.initial.rebalance.delay.ms") as Millis,
             members_max: config.number("group.max.size") as usize,
@@ -91,10 +103,12 @@ impl Coordinator {
         Self {
             state: Mutex::default(),
             partitions,
+            meta,
+            consumer: consumer_limits(config, limits),
             limits,
             metadata_bytes_max: config.number("offset.metadata.max.bytes") as usize,
             retention_ms: config.number("offsets.retention.minutes") * 60_000,
-            journal_partitions: config.number("offsets.topic.num.partitions") as i32,
+            expiry_every: Duration::from_millis(config.number("offsets.retention.check.interval.ms").max(1) as u64),
             started: Instant::now(),
             timer: Notify::new(),
         }
@@ -107,24 +121,35 @@ impl Coordinator {
         if group.is_empty() {
             return failed(ErrorCode::INVALID_GROUP_ID);
         }
-        let receiver = {
+        let waiting = {
             let mut state = self.lock();
             if state.closed {
                 return failed(ErrorCode::COORDINATOR_NOT_AVAILABLE);
             }
-            if !state.groups.contains_key(group) {
-                if !request.member_id.is_empty() {
-                    return failed(ErrorCode::UNKNOWN_MEMBER_ID);
+            match self.join_consumer(&mut state, group, request) {
+                Some(pending) => Err(pending),
+                None => {
+                    if !state.groups.contains_key(group) {
+                        if !request.member_id.is_empty() {
+                            return failed(ErrorCode::UNKNOWN_MEMBER_ID);
+                        }
+                        state.groups.insert(group.to_owned(), Group::new(group, self.limits));
+                    }
+                    let token = state.token();
+                    let (sender, receiver) = oneshot::channel();
+                    state.joining.insert(token, sender);
+                    self.act(&mut state, group, |g, now| g.join(request, token, now));
+                    Ok(receiver)
                 }
-                state.groups.insert(group.to_owned(), Group::new(group, self.limits));
             }
-            let token = state.token();
-            let (sender, receiver) = oneshot::channel();
-            state.joining.insert(token, sender);
-            self.act(&mut state, group, |g, now| g.join(request, token, now));
-            receiver
         };
-        receiver.await.unwrap_or_else(|_| failed(ErrorCode::COORDINATOR_NOT_AVAILABLE))
+        match waiting {
+            Ok(receiver) => receiver.await.unwrap_or_else(|_| failed(ErrorCode::COORDINATOR_NOT_AVAILABLE)),
+            Err(pending) => {
+                let answer = self.answered(pending).await;
+                answer.unwrap_or_else(|error| JoinReply { error, generation: -1, ..JoinReply::default() })
+            }
+        }
     }
 
     /// SyncGroup; waits for the leader's assignment.
@@ -137,6 +162,9 @@ impl Coordinator {
             let mut state = self.lock();
             if state.closed {
                 return failed(ErrorCode::COORDINATOR_NOT_AVAILABLE);
+            }
+            if let Some(reply) = self.sync_consumer(&mut state, group, request) {
+                return reply;
             }
             if !state.groups.contains_key(group) {
                 return failed(ErrorCode::UNKNOWN_MEMBER_ID);
@@ -171,6 +199,9 @@ impl Coordinator {
         }
         let now = self.now();
         let mut state = self.lock();
+        if let Some(answer) = self.beat_consumer(&mut state, group, member_id, instance_id, generation) {
+            return answer;
+        }
         let group = state.groups.get_mut(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
         group.heartbeat(member_id, instance_id, generation, now)
     }
@@ -185,6 +216,9 @@ impl Coordinator {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }
         let mut state = self.lock();
+        if let Some(outcomes) = self.leave_consumer(&mut state, group, members) {
+            return Ok(outcomes);
+        }
         if !state.groups.contains_key(group) {
             return Ok(members.iter().map(|_| Err(ErrorCode::UNKNOWN_MEMBER_ID)).collect());
         }
@@ -259,6 +293,27 @@ impl Coordinator {
         let Some(group) = state.groups.get_mut(id) else { return journal::Written::failed() };
         group.state_since = crate::clock::wall_ms();
         self.write(id, &[journal::group_record(id, Some(&group.value()))])
+    }
+}
+
+/// The settings `group.consumer.*`.
+fn consumer_limits(config: &BrokerConfig, classic: GroupLimits) -> ConsumerLimits {
+    let text = |name: &str| config.text(name).unwrap_or_default();
+    let mut assignors: Vec<Assignor> = Vec::new();
+    for name in crate::config::items(&text("group.consumer.assignors")) {
+        match Assignor::named(name) {
+            Some(assignor) if !assignors.contains(&assignor) => assignors.push(assignor),
+            Some(_) => {}
+            None => tracing::warn!(name, "group.consumer.assignors names an assignor that is not there"),
+        }
+    }
+    ConsumerLimits {
+        members_max: config.number("group.consumer.max.size") as usize,
+        session_timeout: config.number("group.consumer.session.timeout.ms") as i32,
+        heartbeat_interval: config.number("group.consumer.heartbeat.interval.ms") as i32,
+        assignors,
+        migration: Migration::named(&text("group.consumer.migration.policy")).unwrap_or(Migration::Bidirectional),
+        classic_members_max: classic.members_max,
     }
 }
 

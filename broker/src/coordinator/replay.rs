@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use causeway_wire::records::{BatchView, Batches, ControlMarker, DECOMPRESSED_BYTES_MAX, Record, decode_records};
 
 use super::{Coordinator, OFFSETS_TOPIC};
 use crate::core::groups::Group;
+use crate::core::groups::consumer::{self, ConsumerGroup};
 use crate::core::groups::pending::PendingOffset;
-use crate::core::groups::records::{GroupValue, Key, OffsetValue, RecordFormatError};
+use crate::core::groups::records::{GROUP_KEY, GroupValue, Key, OffsetValue, RecordFormatError};
 use crate::partitions::Partition;
 
 /// Bytes read at once while replaying.
@@ -22,14 +24,24 @@ impl Coordinator {
         }
         let now = self.now();
         let mut state = self.lock();
-        for (id, value) in groups {
-            let Some(value) = value else { continue };
-            let group = Group::restore(&id, self.limits, value, now);
-            state.schedule.set(&id, group.next_deadline());
-            state.groups.insert(id, group);
+        // What compaction left of groups that are gone.
+        state.modern.retain(|_, group| group.epoch > 0 || !group.members.is_empty());
+        let modern: Vec<String> = state.modern.keys().cloned().collect();
+        for id in modern {
+            let session_timeout = self.consumer_limits(&id).session_timeout;
+            if let Some(group) = state.modern.get_mut(&id) {
+                group.restart_sessions(session_timeout, now);
+            }
+            self.reschedule(&mut state, &id);
         }
-        if !state.groups.is_empty() {
-            tracing::info!(groups = state.groups.len(), "groups restored");
+        for (id, value) in groups {
+            let Some(value) = value.filter(|_| !state.modern.contains_key(&id)) else { continue };
+            let group = Group::restore(&id, self.limits, value, now);
+            state.groups.insert(id.clone(), group);
+            self.act(&mut state, &id, Group::shrink);
+        }
+        if !state.groups.is_empty() || !state.modern.is_empty() {
+            tracing::info!(classic = state.groups.len(), consumer = state.modern.len(), "groups restored");
         }
         Ok(())
     }
@@ -82,6 +94,10 @@ impl Coordinator {
         groups: &mut BTreeMap<String, Option<GroupValue>>,
     ) -> Result<(), RecordFormatError> {
         let Some(key) = record.key.clone() else { return Ok(()) };
+        if key.first_chunk().is_some_and(|kind| i16::from_be_bytes(*kind) > GROUP_KEY) {
+            self.replay_consumer(key, record.value.clone())?;
+            return Ok(());
+        }
         match Key::decode(key)? {
             Key::Offset(group, topic, partition) => {
                 let value = record.value.clone().map(OffsetValue::decode).transpose()?;
@@ -97,6 +113,18 @@ impl Coordinator {
                 let value = record.value.clone().map(GroupValue::decode).transpose()?;
                 groups.insert(group, value);
             }
+        }
+        Ok(())
+    }
+
+    fn replay_consumer(&self, key: Bytes, value: Option<Bytes>) -> Result<(), RecordFormatError> {
+        let Some((id, record)) = consumer::Record::decode(key, value)? else { return Ok(()) };
+        let now = self.now();
+        let mut state = self.lock();
+        let group = state.modern.entry(id.clone()).or_insert_with(|| ConsumerGroup::new(&id));
+        group.apply(&record, now);
+        if record == consumer::Record::Group(None) && group.members.is_empty() {
+            state.modern.remove(&id);
         }
         Ok(())
     }

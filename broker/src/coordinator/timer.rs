@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Coordinator, journal};
-use crate::core::groups::Millis;
+use super::{Coordinator, State, journal};
+use crate::core::groups::{ExpiryBasis, Group, Millis};
 
-/// How often expired offsets and abandoned groups are looked for; Kafka's `offsets.retention.check.interval.ms`.
-const EXPIRY_EVERY: Duration = Duration::from_secs(600);
 /// With nothing due the timer still looks after this long.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -54,7 +52,7 @@ impl Schedule {
 impl Coordinator {
     /// Runs until `stop`.
     pub async fn keep_time(self: Arc<Self>, stop: CancellationToken) {
-        let mut expiry = tokio::time::interval(EXPIRY_EVERY);
+        let mut expiry = tokio::time::interval(self.expiry_every);
         loop {
             let next = self.lock().schedule.next();
             let wait = next.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(self.now())));
@@ -71,46 +69,79 @@ impl Coordinator {
         let now = self.now();
         let mut state = self.lock();
         while let Some(id) = state.schedule.pop(now) {
-            self.act(&mut state, &id, |group, _| group.tick(now));
+            if state.modern.contains_key(&id) {
+                self.expire_members(&mut state, &id, now);
+            } else {
+                self.act(&mut state, &id, |group, _| group.tick(now));
+            }
         }
     }
 
-    /// Drops offsets older than the retention of groups without members, and groups with nothing left.
+    /// Drops offsets whose retention is over, and groups with nothing left (KIP-211).
     pub(super) fn expire(&self, wall_ms: i64) {
         let mut state = self.lock();
-        let mut names: Vec<String> = state.groups.keys().cloned().collect();
+        let mut names: Vec<String> = state.groups.keys().chain(state.modern.keys()).cloned().collect();
         names.extend(state.offsets.groups().map(str::to_owned));
         names.sort();
         names.dedup();
         for name in names {
-            let group = state.groups.get(&name);
-            if group.is_some_and(|g| !g.is_vacant()) {
-                continue;
-            }
-            // Offsets live at least for the retention after the group became empty (KIP-211).
-            let since = group.filter(|g| g.protocol_type.is_some()).map_or(i64::MIN, |g| g.state_since);
-            let limit = wall_ms - self.retention_ms;
-            let old = if since > limit { Vec::new() } else { state.offsets.expired(&name, limit) };
-            let mut records: Vec<_> = old.iter().map(|(t, p)| journal::offset_record(&name, t, *p, None)).collect();
-            let all_gone = state.offsets.of_group(&name).count() == old.len();
-            let drop_group = all_gone && group.is_some();
-            if drop_group {
-                records.push(journal::group_record(&name, None));
-            }
-            if records.is_empty() {
-                continue;
-            }
-            if let Some(at) = self.write(&name, &records).base_offset() {
-                for (i, (topic, partition)) in old.iter().enumerate() {
-                    state.offsets.apply(&name, topic, *partition, None, at + i as i64);
-                }
-                if drop_group {
-                    state.groups.remove(&name);
-                    state.schedule.set(&name, None);
-                }
-                tracing::info!(group = name, offsets = old.len(), gone = drop_group, "committed offsets expired");
+            self.expire_group(&mut state, &name, wall_ms);
+        }
+    }
+
+    fn expire_group(&self, state: &mut State, name: &str, wall_ms: i64) {
+        let limit = wall_ms - self.retention_ms;
+        let (classic, modern) = (state.groups.get(name), state.modern.get(name));
+        let old = match (classic, modern) {
+            (_, Some(group)) => state.offsets.expired(name, limit, |topic| group.is_subscribed_to(topic)),
+            (Some(group), None) => match group.expiry_basis() {
+                ExpiryBasis::Never => Vec::new(),
+                // The offsets of a group live at least for the retention after it became empty.
+                ExpiryBasis::SinceEmpty(since) if since > limit => Vec::new(),
+                // All have the group's age: what was committed while it had members may be far older.
+                ExpiryBasis::SinceEmpty(_) => state.offsets.expired(name, i64::MAX, |_| false),
+                ExpiryBasis::SinceCommit(read) => state.offsets.expired(name, limit, |topic| read.contains(topic)),
+            },
+            (None, None) => state.offsets.expired(name, limit, |_| false),
+        };
+        // An open transaction may be about to commit it anew.
+        let old: Vec<_> = old.into_iter().filter(|(t, p)| !state.pending.is_pending(name, t, *p)).collect();
+        let vacant = classic.is_none_or(Group::is_vacant) && modern.is_none_or(|g| g.members.is_empty());
+        let all_gone = state.offsets.of_group(name).count() == old.len();
+        let drop_group =
+            vacant && all_gone && !state.pending.has_group(name) && (classic.is_some() || modern.is_some());
+        let mut records: Vec<_> = old.iter().map(|(t, p)| journal::offset_record(name, t, *p, None)).collect();
+        if drop_group {
+            records.extend(self.tombstones(state, name));
+        }
+        if records.is_empty() && !drop_group {
+            return;
+        }
+        if !records.is_empty() {
+            let Some(at) = self.write(name, &records).base_offset() else { return };
+            for (i, (topic, partition)) in old.iter().enumerate() {
+                state.offsets.apply(name, topic, *partition, None, at + i as i64);
             }
         }
+        if drop_group {
+            state.groups.remove(name);
+            state.modern.remove(name);
+            state.schedule.set(name, None);
+        }
+        tracing::info!(group = name, offsets = old.len(), gone = drop_group, "committed offsets expired");
+    }
+
+    /// Records that take a group's state out of the log.
+    pub(super) fn tombstones(&self, state: &State, name: &str) -> Vec<journal::JournalRecord> {
+        let mut out = Vec::new();
+        if let Some(group) = state.modern.get(name) {
+            out.extend(group.tombstones().iter().map(|r| r.encode(name)));
+        }
+        // A group that never had a generation was never written.
+        if state.groups.get(name).is_some_and(|g| g.generation > 0) {
+            out.push(journal::group_record(name, None));
+        }
+        out
     }
 }
 

@@ -6,10 +6,10 @@ use causeway_wire::ErrorCode;
 
 use super::commit::{CommitRequest, NewOffset};
 use super::journal::{self, OFFSETS_TOPIC};
-use super::{Coordinator, partition_for};
-use crate::core::groups::Group;
+use super::{Coordinator, State, partition_for};
 use crate::core::groups::pending::PendingOffset;
 use crate::core::groups::records::OffsetValue;
+use crate::core::groups::{Group, Millis};
 use crate::core::txn::Producer;
 use crate::core::verification::Guard;
 use crate::errors::log_code;
@@ -18,7 +18,8 @@ use crate::partitions::Partition;
 impl Coordinator {
     /// The partition of `__consumer_offsets` that keeps a group.
     pub fn journal_of(&self, group: &str) -> Option<Arc<Partition>> {
-        let count = self.partitions.count(OFFSETS_TOPIC).map_or(self.journal_partitions, |n| n as i32);
+        // What metadata says, not what is open yet: a group must stay in one partition from the first record on.
+        let count = self.meta.image().topic(OFFSETS_TOPIC).map_or(0, |t| t.partitions.len() as i32);
         self.partitions.get(OFFSETS_TOPIC, partition_for(group, count))
     }
 
@@ -34,22 +35,7 @@ impl Coordinator {
         let written = {
             let now = self.now();
             let mut state = self.lock();
-            let checked = match state.groups.get_mut(&request.group) {
-                Some(group) => {
-                    let instance = request.instance_id.as_deref();
-                    // Clients of old send no member: only what is given is checked.
-                    let anonymous = request.generation < 0 && request.member_id.is_empty() && instance.is_none();
-                    match anonymous {
-                        true => Ok(()),
-                        false => group.check_commit(&request.member_id, instance, request.generation, now),
-                    }
-                }
-                None if request.generation < 0 => {
-                    state.groups.insert(request.group.clone(), Group::new(&request.group, self.limits));
-                    Ok(())
-                }
-                None => Err(ErrorCode::ILLEGAL_GENERATION),
-            };
+            let checked = self.check_txn_commit(&mut state, request, now);
             if let Err(code) = checked {
                 return all(code);
             }
@@ -90,6 +76,24 @@ impl Coordinator {
         request.offsets.iter().map(code).collect()
     }
 
+    fn check_txn_commit(&self, state: &mut State, request: &CommitRequest, now: Millis) -> Result<(), ErrorCode> {
+        let instance = request.instance_id.as_deref();
+        // Clients of old send no member: only what is given is checked.
+        let anonymous = request.generation < 0 && request.member_id.is_empty() && instance.is_none();
+        if let Some(group) = state.modern.get(&request.group) {
+            return if anonymous { Ok(()) } else { self.check_consumer_commit(group, request, i16::MAX) };
+        }
+        match state.groups.get_mut(&request.group) {
+            Some(_) if anonymous => Ok(()),
+            Some(group) => group.check_commit(&request.member_id, instance, request.generation, now),
+            None if request.generation < 0 => {
+                state.groups.insert(request.group.clone(), Group::new(&request.group, self.limits));
+                Ok(())
+            }
+            None => Err(ErrorCode::ILLEGAL_GENERATION),
+        }
+    }
+
     /// A producer's transaction ended in a partition of `__consumer_offsets`, durably.
     pub fn end_txn(&self, journal: i32, producer_id: i64, commit: bool) {
         self.lock().end_txn(journal, producer_id, commit);
@@ -110,7 +114,7 @@ fn value(offset: &NewOffset, commit_timestamp: i64) -> OffsetValue {
     }
 }
 
-impl super::State {
+impl State {
     pub(super) fn end_txn(&mut self, journal: i32, producer_id: i64, commit: bool) {
         let ended = self.pending.end(journal, producer_id);
         for offset in ended.into_iter().filter(|_| commit) {

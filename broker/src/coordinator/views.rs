@@ -4,6 +4,10 @@ use bytes::Bytes;
 
 use super::Coordinator;
 use crate::core::groups::GroupState;
+use crate::core::groups::consumer::{CONSUMER, ConsumerGroup};
+
+/// The type of groups of the classic protocol (KIP-848 names).
+const CLASSIC: &str = "classic";
 
 /// A group in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub struct ListedGroup {
     pub protocol_type: String,
     /// Name of its state.
     pub state: &'static str,
+    /// `classic` or `consumer`.
+    pub kind: &'static str,
 }
 
 /// A group in full.
@@ -59,21 +65,33 @@ impl Coordinator {
                 id: g.id.clone(),
                 protocol_type: g.protocol_type.clone().unwrap_or_default(),
                 state: g.state.name(),
+                kind: CLASSIC,
             })
             .collect();
-        let only_offsets = state.offsets.groups().filter(|g| !state.groups.contains_key(*g));
+        out.extend(state.modern.values().map(|g| ListedGroup {
+            id: g.id.clone(),
+            protocol_type: CONSUMER.to_owned(),
+            state: g.state(),
+            kind: CONSUMER,
+        }));
+        let only_offsets =
+            state.offsets.groups().filter(|g| !state.groups.contains_key(*g) && !state.modern.contains_key(*g));
         out.extend(only_offsets.map(|g| ListedGroup {
             id: g.to_owned(),
             protocol_type: String::new(),
             state: GroupState::Empty.name(),
+            kind: CLASSIC,
         }));
         out.sort_by(|a, b| a.id.cmp(&b.id));
         out
     }
 
-    /// One group, if it is there.
+    /// One classic group, if it is there.
     pub fn describe(&self, id: &str) -> Option<GroupView> {
         let state = self.lock();
+        if state.modern.contains_key(id) {
+            return None;
+        }
         let Some(group) = state.groups.get(id) else {
             return state
                 .offsets
@@ -96,5 +114,18 @@ impl Coordinator {
             members: group.members.values().map(member).collect(),
             protocol,
         })
+    }
+
+    /// Whether there is a group of either kind.
+    pub fn is_there(&self, id: &str) -> bool {
+        let state = self.lock();
+        state.groups.contains_key(id) || state.modern.contains_key(id) || state.offsets.has_group(id)
+    }
+
+    /// One consumer group, as it is now, with the assignor that it uses.
+    pub fn describe_consumer(&self, id: &str) -> Option<(ConsumerGroup, &'static str)> {
+        let group = self.lock().modern.get(id).cloned()?;
+        let assignor = group.preferred_assignor().unwrap_or(self.consumer_limits(id).default_assignor());
+        Some((group, assignor.name()))
     }
 }

@@ -12,6 +12,9 @@ use crate::meta::controller::{Refusal, refuse};
 /// Level of what the metadata log itself can hold; the levels of Apache Kafka.
 pub const METADATA_VERSION: &str = "metadata.version";
 
+/// Which kinds of groups there are; the levels of Apache Kafka.
+pub const GROUP_VERSION: &str = "group.version";
+
 /// One feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Feature {
@@ -27,6 +30,8 @@ pub struct Feature {
 
 /// What this node supports, by name. Another line here is all it takes to show and finalize a feature.
 pub const FEATURES: &[Feature] = &[
+    // 1: consumer groups (KIP-848).
+    Feature { name: GROUP_VERSION, min: 0, max: 1, initial: 1 },
     // 3.3-IV3 to 4.3-IV0: the range of Apache Kafka 4.3; tools choose by it what they may ask for.
     Feature { name: METADATA_VERSION, min: 7, max: 30, initial: 30 },
     // KIP-890: clients that see level 2 end every transaction with a new epoch and add partitions by writing to them.

@@ -9,7 +9,7 @@ use crate::node::Node;
 impl Node {
     /// Makes sure that `__transaction_state` is there.
     pub async fn ready_for_transactions(&self) -> Result<(), ErrorCode> {
-        if self.partitions.count(STATE_TOPIC).is_some() {
+        if self.is_open(STATE_TOPIC) {
             return Ok(());
         }
         let config = |key: &str, value: String| (key.to_owned(), Some(value));
@@ -34,9 +34,11 @@ impl Node {
                 tracing::error!(code = refusal.code.name(), "cannot make {STATE_TOPIC}");
                 Err(ErrorCode::COORDINATOR_NOT_AVAILABLE)
             }
-            // Somebody else is making it: the client asks again.
-            _ if self.partitions.count(STATE_TOPIC).is_none() => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
-            _ => Ok(()),
+            // Somebody else may be making it: this waits for them.
+            _ => match self.open_topic(STATE_TOPIC).await {
+                Ok(()) if self.is_open(STATE_TOPIC) => Ok(()),
+                _ => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+            },
         }
     }
 }

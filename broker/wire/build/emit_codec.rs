@@ -153,6 +153,8 @@ fn write_value(out: &mut String, message: &Message, item: &Struct, field: &Field
     line!(out, "}}");
     let null = match &field.ty {
         Type::String => "codec::put_null_string(buf, flex)",
+        // Inside a tagged field Kafka marks null and not null by a varint, elsewhere by a signed byte.
+        Type::Struct(_) if field.tag.is_some() => "buf.put_i8(0)",
         Type::Struct(_) => "buf.put_i8(-1)",
         _ => "codec::put_null_length(buf, flex)",
     };
@@ -253,6 +255,9 @@ fn read_value(message: &Message, item: &Struct, field: &Field) -> String {
     let read = match &field.ty {
         Type::String => "codec::get_nullable_string(buf, flex)?".to_owned(),
         Type::Bytes | Type::Records => "codec::get_nullable_bytes(buf, flex)?".to_owned(),
+        Type::Struct(name) if field.tag.is_some() => {
+            format!("if codec::get_uvarint(buf)? != 0 {{ Some({name}::read(version, buf)?) }} else {{ None }}")
+        }
         Type::Struct(name) => {
             format!("if codec::get_present(buf)? {{ Some({name}::read(version, buf)?) }} else {{ None }}")
         }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use causeway_wire::ErrorCode;
 
+use super::consumer::CONSUMER;
+use super::consumer::protocol::subscribed_topics;
 use super::records::GroupValue;
 use super::{Effect, GroupLimits, JoinReply, Member, Millis, SyncReply};
 
@@ -34,6 +36,30 @@ impl GroupState {
             GroupState::Dead => "Dead",
         }
     }
+}
+
+/// From when on the retention of a group's offsets counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExpiryBasis {
+    /// Not while the group is as it is.
+    Never,
+    /// From the time (wall-clock milliseconds) the group became empty: all offsets together.
+    SinceEmpty(i64),
+    /// From each commit, but for topics that are still read.
+    SinceCommit(BTreeSet<String>),
+}
+
+/// A member that comes from a consumer group.
+#[derive(Debug, Clone)]
+pub(super) struct ClassicParts {
+    pub id: String,
+    pub instance_id: Option<String>,
+    pub client_id: String,
+    pub client_host: String,
+    pub session_timeout: i32,
+    pub rebalance_timeout: i32,
+    pub protocols: Vec<(String, Bytes)>,
+    pub assignment: Bytes,
 }
 
 /// One classic group.
@@ -111,6 +137,64 @@ impl Group {
         group
     }
 
+    /// A stable group of these members, made from a consumer group (KIP-848, online migration).
+    pub(super) fn from_parts(
+        id: &str,
+        limits: GroupLimits,
+        protocol_type: &str,
+        generation: i32,
+        members: Vec<ClassicParts>,
+        now: Millis,
+    ) -> Self {
+        let mut group = Self::new(id, limits);
+        group.protocol_type = Some(protocol_type.to_owned());
+        group.generation = generation;
+        for parts in members {
+            let member = Member::from_parts(parts, group.joins, now);
+            group.joins += 1;
+            if let Some(instance) = &member.instance_id {
+                group.static_members.insert(instance.clone(), member.id.clone());
+            }
+            group.members.insert(member.id.clone(), member);
+        }
+        group.leader = group.members.keys().next().cloned();
+        group.protocol = group.select_protocol();
+        group.state = if group.members.is_empty() { GroupState::Empty } else { GroupState::Stable };
+        group
+    }
+
+    /// Starts a rebalance from outside: the group was converted, say.
+    pub fn rebalance(&mut self, why: &'static str, now: Millis) -> Vec<Effect> {
+        let mut out = Vec::new();
+        if !self.members.is_empty() {
+            self.prepare_rebalance(why, now, &mut out);
+            self.maybe_complete_join(now, &mut out);
+        }
+        out
+    }
+
+    /// After a restart with a smaller `group.max.size`: whoever is too many is refused when it joins again.
+    pub fn shrink(&mut self, now: Millis) -> Vec<Effect> {
+        match self.members.len() > self.limits.members_max {
+            true => self.rebalance("the group was loaded with too many members", now),
+            false => Vec::new(),
+        }
+    }
+
+    /// Lets go of everyone who waits: the group is converted, and they must ask again.
+    pub fn let_go(&mut self) -> Vec<Effect> {
+        let mut out = Vec::new();
+        for member in self.members.values_mut() {
+            if let Some(token) = member.awaiting_join.take() {
+                out.push(Effect::Join(token, JoinReply::error(ErrorCode::REBALANCE_IN_PROGRESS, &member.id)));
+            }
+            if let Some(token) = member.awaiting_sync.take() {
+                out.push(Effect::Sync(token, SyncReply::error(ErrorCode::REBALANCE_IN_PROGRESS)));
+            }
+        }
+        out
+    }
+
     /// What is written to `__consumer_offsets` for this group now.
     pub fn value(&self) -> GroupValue {
         let protocol = self.protocol.as_deref().unwrap_or("");
@@ -129,10 +213,33 @@ impl Group {
         self.members.is_empty() && self.pending.is_empty()
     }
 
-    /// Whether a commit by a consumer subscribed to the topic may still be needed: the topics named in members' metadata
-    /// are not looked into, so a group with members keeps all its offsets.
-    pub fn protects_offsets(&self) -> bool {
-        !self.members.is_empty()
+    /// From when on the retention of this group's offsets counts (KIP-211).
+    pub fn expiry_basis(&self) -> ExpiryBasis {
+        // Records of old versions do not say since when the group is empty.
+        let unknown = self.state == GroupState::Empty && self.state_since < 0;
+        if self.protocol_type.is_none() || unknown {
+            return ExpiryBasis::SinceCommit(BTreeSet::new());
+        }
+        if self.state == GroupState::Empty {
+            return ExpiryBasis::SinceEmpty(self.state_since);
+        }
+        match self.subscribed_topics() {
+            Some(topics) if self.state == GroupState::Stable => ExpiryBasis::SinceCommit(topics),
+            _ => ExpiryBasis::Never,
+        }
+    }
+
+    /// Topics that members read, where the group is one of consumers and every member says so.
+    pub fn subscribed_topics(&self) -> Option<BTreeSet<String>> {
+        if self.protocol_type.as_deref() != Some(CONSUMER) {
+            return None;
+        }
+        let protocol = self.protocol.as_deref()?;
+        let mut out = BTreeSet::new();
+        for member in self.members.values() {
+            out.extend(subscribed_topics(&member.metadata(protocol))?);
+        }
+        Some(out)
     }
 
     /// The earliest time at which `tick` has something to do.

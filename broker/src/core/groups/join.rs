@@ -26,11 +26,11 @@ impl Group {
         {
             return Err(ErrorCode::INVALID_SESSION_TIMEOUT);
         }
-        if !self.supports(&request.protocol_type, &request.protocols) {
-            return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
-        }
         if !self.has_room(&request.member_id) {
             return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
+        }
+        if !self.supports(&request.protocol_type, &request.protocols) {
+            return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
         }
         if request.member_id.is_empty() {
             self.join_unknown(request, token, now, out);

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::group::ClassicParts;
 use super::records::MemberValue;
 use super::{JoinRequest, Millis, Token};
 
@@ -64,6 +65,26 @@ impl Member {
             rebalance_timeout: value.rebalance_timeout,
             protocols: vec![(protocol.to_owned(), value.subscription)],
             assignment: value.assignment,
+            joined,
+            is_new: false,
+            awaiting_join: None,
+            awaiting_sync: None,
+            session_deadline: 0,
+        };
+        member.heard(now);
+        member
+    }
+
+    pub(super) fn from_parts(parts: ClassicParts, joined: u64, now: Millis) -> Self {
+        let mut member = Self {
+            id: parts.id,
+            instance_id: parts.instance_id,
+            client_id: parts.client_id,
+            client_host: parts.client_host,
+            session_timeout: parts.session_timeout,
+            rebalance_timeout: parts.rebalance_timeout,
+            protocols: parts.protocols,
+            assignment: parts.assignment,
             joined,
             is_new: false,
             awaiting_join: None,

@@ -3,6 +3,7 @@
 //! Events come in as calls with the time in milliseconds; what must happen goes out as `Effect`s in order. A reply that
 //! follows a `Persist` may be sent only once that write is durable.
 
+pub mod consumer;
 mod group;
 mod join;
 mod member;
@@ -19,7 +20,7 @@ mod tests;
 use bytes::Bytes;
 use causeway_wire::ErrorCode;
 
-pub use group::{Group, GroupState};
+pub use group::{ExpiryBasis, Group, GroupState};
 pub use member::Member;
 
 /// Names a request that waits for its answer; the caller makes them unique.

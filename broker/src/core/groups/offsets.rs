@@ -92,10 +92,11 @@ impl Offsets {
         all.filter(|(_, (t, _))| t == topic).map(|(g, (_, p))| (g.clone(), *p)).collect()
     }
 
-    /// Entries of a group committed before `before` (wall-clock milliseconds).
-    pub fn expired(&self, group: &str, before: i64) -> Vec<(String, i32)> {
+    /// Entries of a group committed at or before `until` (wall-clock milliseconds), topics that are still `read` aside.
+    pub fn expired(&self, group: &str, until: i64, read: impl Fn(&str) -> bool) -> Vec<(String, i32)> {
         let entries = self.groups.get(group).into_iter().flatten();
-        entries.filter(|(_, c)| c.value.commit_timestamp < before).map(|(key, _)| key.clone()).collect()
+        let old = entries.filter(|((topic, _), c)| c.value.commit_timestamp <= until && !read(topic));
+        old.map(|(key, _)| key.clone()).collect()
     }
 }
 
@@ -135,7 +136,8 @@ mod tests {
         let mut offsets = Offsets::default();
         offsets.apply("g", "a", 0, Some(at(1, 10)), 0);
         offsets.apply("g", "b", 1, Some(at(1, 20)), 1);
-        assert_eq!(offsets.expired("g", 20), [("a".to_owned(), 0)]);
+        assert_eq!(offsets.expired("g", 19, |_| false), [("a".to_owned(), 0)]);
+        assert_eq!(offsets.expired("g", 20, |topic| topic == "a"), [("b".to_owned(), 1)]);
         assert_eq!(offsets.of_topic("b"), [("g".to_owned(), 1)]);
         assert_eq!(offsets.of_group("g").count(), 2);
     }

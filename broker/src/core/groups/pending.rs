@@ -62,6 +62,11 @@ impl PendingOffsets {
         // Nothing is pending almost always: the key is made only if something is.
         !self.counts.is_empty() && self.counts.contains_key(&(group.to_owned(), topic.to_owned(), partition))
     }
+
+    /// Whether an open transaction has any offset of the group.
+    pub fn has_group(&self, group: &str) -> bool {
+        self.counts.keys().any(|(g, ..)| g == group)
+    }
 }
 
 #[cfg(test)]

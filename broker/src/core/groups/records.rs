@@ -8,7 +8,8 @@ use thiserror::Error;
 
 /// Versions we write.
 const OFFSET_KEY: i16 = 1;
-const GROUP_KEY: i16 = 2;
+/// Keys above this one are those of consumer groups.
+pub const GROUP_KEY: i16 = 2;
 const OFFSET_VALUE: i16 = 3;
 const GROUP_VALUE: i16 = 3;
 /// No group has more members than a 100 MiB record could name; guards the allocation when reading.

@@ -174,6 +174,7 @@ fn other_protocols_and_a_full_group_are_refused() {
     assert_eq!(joined(&group.join(&short, 31, 0), 31).error, ErrorCode::INVALID_SESSION_TIMEOUT);
     group.limits.members_max = 2;
     assert_eq!(joined(&group.join(&request("", "c"), 32, 0), 32).error, ErrorCode::GROUP_MAX_SIZE_REACHED);
+    assert_eq!(joined(&group.join(&other, 33, 0), 33).error, ErrorCode::GROUP_MAX_SIZE_REACHED, "size comes first");
 }
 
 #[test]
@@ -186,6 +187,27 @@ fn the_first_rebalance_waits_for_company_but_not_for_ever() {
     let effects = group.tick(6_000);
     assert_eq!(joined(&effects, 1).members.len(), 2);
     assert_eq!(joined(&effects, 2).error, ErrorCode::NONE);
+}
+
+#[test]
+fn a_restored_group_with_too_many_members_rebalances_so_that_they_can_commit() {
+    let value = stable_pair().value();
+    let small = GroupLimits { members_max: 1, ..LIMITS };
+    let mut group = Group::restore("g", small, value.clone(), 0);
+    assert_eq!(group.shrink(1), [Effect::Rebalance("the group was loaded with too many members")]);
+    assert_eq!(group.heartbeat("a", None, 2, 2), Err(ErrorCode::REBALANCE_IN_PROGRESS));
+    assert_eq!(
+        joined(
+            &{
+                group.join(&request("a", ""), 1, 2);
+                group.join(&request("b", ""), 2, 3)
+            },
+            2
+        )
+        .error,
+        ErrorCode::GROUP_MAX_SIZE_REACHED
+    );
+    assert!(Group::restore("g", LIMITS, value, 0).shrink(1).is_empty());
 }
 
 #[test]

@@ -81,7 +81,8 @@ impl Writer<'_> {
         let null = nullable && if unlike { !default_null } else { self.rng.u8(0..4) == 0 };
         if null {
             match field.ty {
-                Type::Struct(_) => out.push(0xff),
+                // Kafka marks null by a varint in a tagged field, by a signed byte elsewhere.
+                Type::Struct(_) => out.push(if field.tag.is_some() { 0 } else { 0xff }),
                 Type::String if !self.flexible() => out.extend([0xff; 2]),
                 _ if !self.flexible() => out.extend([0xff; 4]),
                 _ => out.push(0),
