@@ -53,7 +53,7 @@ fn core_request(context: &Context, request: &JoinGroupRequest) -> JoinRequest {
     let client_id = context.header.client_id.clone().unwrap_or_default();
     let stem = request.group_instance_id.as_deref().unwrap_or(&client_id);
     JoinRequest {
-        new_member_id: format!("{stem}-{}", random_uuid_text()),
+        new_member_id: new_member_id(stem),
         member_id: request.member_id.clone(),
         instance_id: request.group_instance_id.clone(),
         client_id,
@@ -68,5 +68,23 @@ fn core_request(context: &Context, request: &JoinGroupRequest) -> JoinRequest {
         protocols: request.protocols.iter().map(|p| (p.name.clone(), p.metadata.clone())).collect(),
         require_known_member_id: context.version() >= 4,
         can_skip_assignment: context.version() >= 9,
+    }
+}
+
+/// A member id begins with the client's or the instance's, as far as it still fits into a string of the protocol.
+fn new_member_id(stem: &str) -> String {
+    const STEM_CHARS_MAX: usize = 255;
+    let stem: String = stem.chars().take(STEM_CHARS_MAX).collect();
+    format!("{stem}-{}", random_uuid_text())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_client_id_gives_a_member_id_that_can_be_written_down() {
+        assert!(new_member_id(&"é".repeat(16_000)).len() < 1_000);
+        assert!(new_member_id("client").starts_with("client-"));
     }
 }
