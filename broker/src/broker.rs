@@ -15,9 +15,9 @@ use crate::error::BrokerError;
 use crate::log::{FlushPolicy, LogConfig, LogError, LogManager, ManagerConfig, RealDisk};
 use crate::meta::file_log::FileLog;
 use crate::meta::{Meta, MetaImage, MetaRecord};
-use crate::net;
 use crate::node::Node;
 use crate::partitions::Partitions;
+use crate::{http, net};
 
 /// Connections get so long to answer what they were asked before a shutdown cuts them off.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -30,6 +30,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Broker {
     node: Arc<Node>,
     addresses: Vec<SocketAddr>,
+    http: Option<SocketAddr>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -48,6 +49,11 @@ impl Broker {
         for listener in &config.listeners {
             sockets.push((listener.name.clone(), net::bind(listener).await?));
         }
+        let http = match config.http {
+            Some(address) => Some(http::bind(address).await?),
+            None => None,
+        };
+        let http_address = http.as_ref().and_then(|s| s.local_addr().ok());
         let addresses: Vec<SocketAddr> = sockets.iter().filter_map(|(_, s)| s.local_addr().ok()).collect();
         let advertised = advertised(&config, &sockets);
         let node = tokio::task::spawn_blocking(move || open(config, advertised));
@@ -61,15 +67,23 @@ impl Broker {
         for (name, socket) in sockets {
             tasks.spawn(net::serve(socket, name, Arc::clone(&node), tasks.clone(), stop.clone()));
         }
+        if let Some(socket) = http {
+            tasks.spawn(http::serve(socket, Arc::clone(&node), stop.clone()));
+        }
         let listener = addresses.first().map(ToString::to_string).unwrap_or_default();
         let (cluster_id, node_id) = (node.cluster_id.as_str(), node.config.node_id);
         tracing::info!("broker started listener={listener} cluster_id={cluster_id} node_id={node_id}");
-        Ok(Self { node, addresses, stop, tasks })
+        Ok(Self { node, addresses, http: http_address, stop, tasks })
     }
 
     /// The address of the first listener, with the port really opened.
     pub fn local_addr(&self) -> SocketAddr {
         self.addresses.first().copied().expect("a configuration without a listener is refused")
+    }
+
+    /// The address of health and metrics, if they are served.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// The cluster's id.

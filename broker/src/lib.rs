@@ -7,6 +7,7 @@
 //! coordinator/    groups and their journal       core/         sans-IO: groups, transactions, producer state
 //! transactions/   transactional ids, markers
 //! meta/           topics, settings, ids          config/       keys, levels, validation
+//! quotas.rs       clients against their quotas   http.rs       health and metrics
 //! ```
 
 mod api;
@@ -18,15 +19,19 @@ mod coordinator;
 pub mod core;
 mod error;
 mod errors;
+mod http;
 mod ids;
 mod leader;
 pub mod log;
 pub mod meta;
+mod metrics_page;
 mod net;
 mod node;
 mod operations;
 mod partitions;
 pub mod properties;
+mod quotas;
+mod stats;
 mod transactions;
 
 pub use broker::Broker;

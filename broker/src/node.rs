@@ -14,11 +14,17 @@ use crate::ids::random_uuid;
 use crate::log::{LogError, LogManager};
 use crate::meta::controller::{self, Defaults, NewTopic, Refusal, refuse};
 use crate::meta::{Meta, MetaError, MetaRecord, TopicMeta};
+use crate::net::doors::Doors;
 use crate::partitions::{Partition, Partitions, TopicSettings};
+use crate::quotas::Quotas;
+use crate::stats::Stats;
 use crate::transactions::TxnCoordinator;
 
 /// Bytes of requests read and not yet answered, all connections together, unless `queued.max.request.bytes` says otherwise.
 const REQUEST_BYTES_MAX: usize = 256 << 20;
+/// Bytes of answers to fetches that wait for their readers, all connections together: several of the largest answers at once.
+/// Beyond it an answer carries one batch only.
+const RESPONSE_BYTES_MAX: usize = 256 << 20;
 /// Producer ids reserved at once: one durable write for a thousand producers, as Kafka does.
 const PRODUCER_ID_BLOCK: i64 = 1_000;
 
@@ -49,6 +55,12 @@ pub struct Node {
     pub coordinator: Arc<Coordinator>,
     /// Transactions.
     pub transactions: Arc<TxnCoordinator>,
+    /// What is counted while serving.
+    pub stats: Stats,
+    /// Who is connected.
+    pub doors: Arc<Doors>,
+    /// What clients used of their quotas.
+    pub quotas: Quotas,
     /// Handlers that run to their end whatever becomes of their connection.
     pub handlers: TaskTracker,
     /// `socket.request.max.bytes`.
@@ -63,6 +75,8 @@ pub struct Node {
     request_budget_bytes: usize,
     /// Lets one request at a time exceed the budget.
     request_overdraft: Arc<Semaphore>,
+    /// Bytes of answers to fetches that are being written.
+    response_budget: Arc<Semaphore>,
     /// Next producer id and the end of the block it is from.
     producer_ids: Mutex<(i64, i64)>,
     /// One topic is made or grown at a time.
@@ -92,6 +106,9 @@ impl Node {
             transactions: Arc::new(transactions),
             cluster_id: logs.cluster_id().to_owned(),
             fetch_bytes_max: config.number("fetch.max.bytes") as usize,
+            stats: Stats::default(),
+            doors: Arc::default(),
+            quotas: Quotas::new(&config),
             idle_max: u64::try_from(idle).ok().map(Duration::from_millis),
             config,
             meta,
@@ -104,6 +121,7 @@ impl Node {
             request_budget: Arc::new(Semaphore::new(budget)),
             request_budget_bytes: budget,
             request_overdraft: Arc::new(Semaphore::new(1)),
+            response_budget: Arc::new(Semaphore::new(RESPONSE_BYTES_MAX)),
             producer_ids: Mutex::new((0, 0)),
             topics: tokio::sync::Mutex::new(()),
         }
@@ -114,6 +132,12 @@ impl Node {
         let permits = bytes.min(self.request_budget_bytes) as u32;
         let budget = Arc::clone(&self.request_budget);
         budget.acquire_many_owned(permits).await.expect("the semaphore is never closed")
+    }
+
+    /// Room for an answer of so many bytes until it is written; none if slow readers hold it all.
+    pub fn reserve_response_bytes(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes).ok()?;
+        Arc::clone(&self.response_budget).try_acquire_many_owned(permits).ok()
     }
 
     /// Waits for the right to go on without the budget; one request at a time has it.
@@ -140,6 +164,11 @@ impl Node {
         value.and_then(|v| v.trim().parse().ok()).unwrap_or(0)
     }
 
+    /// A broker setting's text as in force now.
+    pub fn broker_text(&self, name: &str) -> String {
+        self.with_levels(|levels| levels.broker_value(name)).unwrap_or_default()
+    }
+
     /// What topic creation takes where a request says nothing.
     pub fn topic_defaults(&self) -> Defaults {
         Defaults {
@@ -149,11 +178,22 @@ impl Node {
         }
     }
 
-    /// Creates topics, each alone; an outcome for each, in order. Ready for clients when this returns.
+    /// Creates topics whatever any quota says; see [`Node::create_topics_within`].
     pub async fn create_topics(
         &self,
         wanted: Vec<NewTopic>,
         validate_only: bool,
+    ) -> Vec<Result<CreatedTopic, Refusal>> {
+        self.create_topics_within(wanted, validate_only, &mut |_| true).await
+    }
+
+    /// Creates topics, each alone; an outcome for each, in order. Ready for clients when this returns. `allow` is asked
+    /// whether so many partitions may be made now.
+    pub async fn create_topics_within(
+        &self,
+        wanted: Vec<NewTopic>,
+        validate_only: bool,
+        allow: &mut (dyn FnMut(usize) -> bool + Send),
     ) -> Vec<Result<CreatedTopic, Refusal>> {
         let defaults = self.topic_defaults();
         let names: Vec<String> = wanted.iter().map(|t| t.name.clone()).collect();
@@ -162,13 +202,16 @@ impl Node {
             let mut room = controller::PARTITIONS_PER_REQUEST_MAX as usize;
             for topic in &wanted {
                 let id = random_uuid();
-                out.push(controller::create_topic(&image, &defaults, topic, id, room).map(
+                out.push(controller::create_topic(&image, &defaults, topic, id, room).and_then(
                     |(records, partitions, factor)| {
+                        if !validate_only && !allow(partitions) {
+                            return Err(controller::throttled());
+                        }
                         room -= partitions;
                         records.iter().for_each(|r| image.apply(r));
                         all.extend(records);
                         let id = if validate_only { Uuid::ZERO } else { id };
-                        CreatedTopic { id, partitions, replication_factor: factor }
+                        Ok(CreatedTopic { id, partitions, replication_factor: factor })
                     },
                 ));
             }
@@ -236,6 +279,7 @@ impl Node {
         let _one = self.topics.lock().await;
         tracing::info!(topic = name, %id, "topic deleted");
         let gone = self.partitions.remove(name);
+        gone.iter().for_each(|partition| self.stats.gone.add(partition.traffic.read()));
         crate::blocking::run(|| {
             for partition in &gone {
                 let deleted = self.logs.delete(name, partition.log.partition(), crate::clock::wall_ms());

@@ -11,6 +11,7 @@ use crate::config::topic_keys;
 use crate::core::txn::Producer;
 use crate::core::verification::Guard;
 use crate::log::{Appended, Log, LogConfig, LogError, Placing};
+use crate::stats::Traffic;
 use crate::transactions::Marker;
 
 /// A topic's settings, typed for the data path.
@@ -81,13 +82,15 @@ pub struct Partition {
     pub log: Arc<Log>,
     /// Epoch of our leadership.
     pub leader_epoch: i32,
+    /// What clients sent and got.
+    pub traffic: Traffic,
     settings: RwLock<Arc<TopicSettings>>,
 }
 
 impl Partition {
     /// A partition over an open log.
     pub fn new(log: Arc<Log>, leader_epoch: i32, settings: Arc<TopicSettings>) -> Self {
-        Self { log, leader_epoch, settings: RwLock::new(settings) }
+        Self { log, leader_epoch, traffic: Traffic::default(), settings: RwLock::new(settings) }
     }
 
     /// Settings in force.

@@ -1,7 +1,7 @@
 //! CreatePartitions (37).
 //!
 //! *Behaviour*: topics grow, each alone; a topic named twice is refused. `validate_only` stores nothing.
-//! *Versions*: 0-3. *Skipped*: quotas.
+//! *Versions*: 0-3. *Skipped*: nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -11,8 +11,8 @@ use causeway_wire::messages::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopicResult,
 };
 
-use super::Context;
-use crate::meta::controller;
+use super::{Context, throttle};
+use crate::meta::{MetaRecord, controller};
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 0..=3;
@@ -23,6 +23,10 @@ pub async fn handle(context: &Context, request: CreatePartitionsRequest) -> Crea
     let defaults = node.topic_defaults();
     let validate_only = request.validate_only;
     let topics = request.topics;
+    let image = node.meta.image();
+    // Older versions know no answer for it: they only wait (KIP-599).
+    let mut mutations = node.quotas.mutations(&image, context.client_id(), context.version() >= 3);
+    drop(image);
     let decided = node.meta.update(|image| {
         let (mut records, mut results) = (Vec::new(), Vec::<CreatePartitionsTopicResult>::new());
         let mut count: HashMap<&str, usize> = HashMap::new();
@@ -39,6 +43,10 @@ pub async fn handle(context: &Context, request: CreatePartitionsRequest) -> Crea
             let given: Option<Vec<Vec<i32>>> =
                 topic.assignments.as_ref().map(|all| all.iter().map(|a| a.broker_ids.clone()).collect());
             match controller::create_partitions(image, &defaults, &topic.name, topic.count, given.as_deref()) {
+                Ok(more) if !validate_only && !mutations.allow(added(&more)) => {
+                    let refusal = controller::throttled();
+                    results.push(result(&topic.name, refusal.code, Some(refusal.message)));
+                }
                 Ok(more) => {
                     records.extend(more);
                     results.push(result(&topic.name, ErrorCode::NONE, None));
@@ -65,7 +73,17 @@ pub async fn handle(context: &Context, request: CreatePartitionsRequest) -> Crea
             }
         }
     }
-    CreatePartitionsResponse { results, ..Default::default() }
+    let throttle_time_ms = throttle::mute(context, mutations.delay());
+    CreatePartitionsResponse { throttle_time_ms, results, ..Default::default() }
+}
+
+/// Partitions that these records make.
+fn added(records: &[MetaRecord]) -> usize {
+    let count = |record: &MetaRecord| match record {
+        MetaRecord::Partitions { added, .. } => added.len(),
+        _ => 0,
+    };
+    records.iter().map(count).sum()
 }
 
 fn result(name: &str, code: ErrorCode, error_message: Option<String>) -> CreatePartitionsTopicResult {

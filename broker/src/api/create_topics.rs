@@ -2,7 +2,7 @@
 //!
 //! *Behaviour*: each topic stands alone: one bad topic does not hold up the others; a name given twice is refused. -1 takes
 //! the broker's defaults. `validate_only` decides and stores nothing. The answer carries the settings in force.
-//! *Versions*: 2-7. *Skipped*: policies, quotas.
+//! *Versions*: 2-7. *Skipped*: policies.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
@@ -12,7 +12,7 @@ use causeway_wire::messages::create_topics::{
     CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
 
-use super::Context;
+use super::{Context, throttle};
 use crate::config::effective::Settings;
 use crate::config::topic_keys::TOPIC_KEYS;
 use crate::meta::controller::{NewTopic, Refusal, refuse};
@@ -41,7 +41,13 @@ pub async fn handle(context: &Context, request: CreateTopicsRequest) -> CreateTo
         });
     }
     let names: Vec<(String, Settings)> = wanted.iter().map(|t| (t.name.clone(), own_settings(t))).collect();
-    let made = context.node.create_topics(wanted, request.validate_only).await;
+    let image = context.node.meta.image();
+    // Older versions know no answer for it: they only wait (KIP-599).
+    let mut mutations = context.node.quotas.mutations(&image, context.client_id(), context.version() >= 6);
+    drop(image);
+    let mut allow = |count| mutations.allow(count);
+    let made = context.node.create_topics_within(wanted, request.validate_only, &mut allow).await;
+    let throttle_time_ms = throttle::mute(context, mutations.delay());
     let mut topics: Vec<CreatableTopicResult> = names
         .iter()
         .zip(made)
@@ -55,7 +61,7 @@ pub async fn handle(context: &Context, request: CreateTopicsRequest) -> CreateTo
             .iter()
             .map(|name| refused(name, refuse(ErrorCode::INVALID_REQUEST, "Found multiple entries for this topic."))),
     );
-    CreateTopicsResponse { topics, ..Default::default() }
+    CreateTopicsResponse { throttle_time_ms, topics, ..Default::default() }
 }
 
 fn own_settings(topic: &NewTopic) -> Settings {

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use causeway_wire::messages::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
 use causeway_wire::{ErrorCode, Uuid};
 
-use super::Context;
+use super::{Context, throttle};
 use crate::meta::MetaRecord;
 
 /// Versions served.
@@ -25,6 +25,10 @@ pub async fn handle(context: &Context, request: DeleteTopicsRequest) -> DeleteTo
         let responses = asked.into_iter().map(|(name, id)| result(name, id, code)).collect();
         return DeleteTopicsResponse { responses, ..Default::default() };
     }
+    let image = context.node.meta.image();
+    // Older versions know no answer for it: they only wait (KIP-599).
+    let mut mutations = context.node.quotas.mutations(&image, context.client_id(), context.version() >= 5);
+    drop(image);
     let decided = context.node.meta.update(|image| {
         let (mut records, mut out) = (Vec::new(), Vec::new());
         let mut gone = HashSet::new();
@@ -48,6 +52,10 @@ pub async fn handle(context: &Context, request: DeleteTopicsRequest) -> DeleteTo
                 out.push(result(name, id, ErrorCode::INVALID_REQUEST));
                 continue;
             }
+            if !mutations.allow(topic.partitions.len()) {
+                out.push(result(Some(topic.name.clone()), topic.id, ErrorCode::THROTTLING_QUOTA_EXCEEDED));
+                continue;
+            }
             records.push(record);
             out.push(result(Some(topic.name.clone()), topic.id, ErrorCode::NONE));
         }
@@ -65,7 +73,8 @@ pub async fn handle(context: &Context, request: DeleteTopicsRequest) -> DeleteTo
             context.node.drop_topic(name, gone.topic_id).await;
         }
     }
-    DeleteTopicsResponse { responses, ..Default::default() }
+    let throttle_time_ms = throttle::mute(context, mutations.delay());
+    DeleteTopicsResponse { throttle_time_ms, responses, ..Default::default() }
 }
 
 fn result(name: Option<String>, topic_id: Uuid, code: ErrorCode) -> DeletableTopicResult {

@@ -42,11 +42,21 @@ pub async fn handle(context: &Context, request: DescribeLogDirsRequest) -> Descr
             DescribeLogDirsTopic { name: name.to_owned(), partitions, ..Default::default() }
         };
         let path = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+        let (total_bytes, usable_bytes) = room(dir);
         results.push(DescribeLogDirsResult {
+            total_bytes,
+            usable_bytes,
             log_dir: path.display().to_string(),
             topics: topics.into_iter().map(show).collect(),
             ..Default::default()
         });
     }
     DescribeLogDirsResponse { results, ..Default::default() }
+}
+
+/// Bytes of a directory's file system and of the room left on it; -1 where the system does not say.
+fn room(dir: &std::path::Path) -> (i64, i64) {
+    let Ok(stat) = rustix::fs::statvfs(dir) else { return (-1, -1) };
+    let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(stat.f_frsize)).unwrap_or(i64::MAX);
+    (bytes(stat.f_blocks), bytes(stat.f_bavail))
 }

@@ -3,6 +3,7 @@
 //! *Behaviour*: waits until `min_bytes` are there, an error is, or `max_wait_ms` is over. Whole batches, also the one that
 //! holds an offset within it; the first batch of a response is sent whatever its size. Sessions are declined by answering
 //! session id 0. Readers see what is below the high watermark, which is what is durable.
+//! A client that used up its byte quota gets an empty answer and is told how long to wait.
 //! *Versions*: 4-18. *Skipped*: followers, fetch sessions, rack-aware reads; diverging epochs of followers only.
 
 use std::ops::RangeInclusive;
@@ -16,13 +17,16 @@ use causeway_wire::messages::fetch::{
     AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
     PartitionData,
 };
+use causeway_wire::records::BatchHeader;
 use causeway_wire::{ErrorCode, Uuid};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::{Context, decode, encode_sized};
+use super::{Context, decode, encode_sized, throttle};
 use crate::errors::log_code;
 use crate::leader::check_leader_epoch;
 use crate::log::AbortedTxn;
+use crate::meta::quotas::CONSUMER_BYTE_RATE;
 use crate::net::connection::Answer;
 use crate::partitions::Partition;
 
@@ -44,11 +48,66 @@ const PARTITION_BYTES: usize = 80;
 
 /// Reads, waits and encodes into a buffer that is large enough from the start.
 pub async fn answer(context: Context, mut body: Bytes) -> Answer {
-    let request: FetchRequest = decode(&context.header, &mut body)?;
-    let response = handle(&context, request).await;
+    let mut request: FetchRequest = decode(&context.header, &mut body)?;
+    let image = context.node.meta.image();
+    if let Some(burst) = context.node.quotas.burst(&image, CONSUMER_BYTE_RATE, context.client_id()) {
+        // An answer larger than what the quota lets through at once would be refused again and again.
+        request.max_bytes = request.max_bytes.min(burst as i32);
+        request.min_bytes = request.min_bytes.min(request.max_bytes);
+    }
+    drop(image);
+    let (mut response, busy) = throttle::timed(handle(&context, request)).await;
+    throttle::charge(&context, busy, &mut response);
+    let mut bytes = size(&response);
+    let mut room = context.node.reserve_response_bytes(bytes);
+    if room.is_none() {
+        shorten(&mut response);
+        bytes = size(&response);
+        room = context.node.reserve_response_bytes(bytes);
+    }
+    let image = context.node.meta.image();
+    let wait = context.node.quotas.record_or_refuse(&image, CONSUMER_BYTE_RATE, context.client_id(), bytes as f64);
+    if !wait.is_zero() {
+        // Nothing now, and the client is told when to come again; what it asked for is unchanged (KIP-13).
+        let throttle_time_ms = throttle::mute(&context, wait).max(response.throttle_time_ms);
+        let empty = FetchResponse { throttle_time_ms, ..Default::default() };
+        return encode_sized(&context.header, context.version(), &empty, PARTITION_BYTES).map(Some);
+    }
+    let frame = encode_sized(&context.header, context.version(), &response, bytes + PARTITION_BYTES)?;
+    Ok(Some(Bytes::from_owner(Held { frame, _room: room })))
+}
+
+/// An answer with the room that is kept for it until it is written.
+struct Held {
+    frame: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+/// About the bytes of an answer.
+fn size(response: &FetchResponse) -> usize {
     let partitions = response.responses.iter().flat_map(|t| &t.partitions);
-    let bytes = partitions.map(|p| PARTITION_BYTES + p.records.as_ref().map_or(0, Bytes::len)).sum::<usize>();
-    encode_sized(&context.header, context.version(), &response, bytes + PARTITION_BYTES).map(Some)
+    partitions.map(|p| PARTITION_BYTES + p.records.as_ref().map_or(0, Bytes::len)).sum()
+}
+
+/// Leaves one batch of one partition: enough for a reader to go on, and no more memory than that.
+fn shorten(response: &mut FetchResponse) {
+    let mut kept = false;
+    for data in response.responses.iter_mut().flat_map(|t| &mut t.partitions) {
+        let Some(records) = data.records.take() else { continue };
+        let first = match kept {
+            true => 0,
+            false => BatchHeader::parse(&records).map_or(0, |header| header.size().min(records.len())),
+        };
+        kept |= first > 0;
+        // A copy: a slice would keep the whole in memory.
+        data.records = Some(Bytes::copy_from_slice(&records[..first]));
+    }
 }
 
 /// Reads and waits.
@@ -196,6 +255,9 @@ fn respond(topics: Vec<(String, Uuid)>, asked: &[Asked], answers: Vec<PartitionD
     let empty = |(topic, topic_id)| FetchableTopicResponse { topic, topic_id, ..Default::default() };
     let mut responses: Vec<FetchableTopicResponse> = topics.into_iter().map(empty).collect();
     for (a, data) in asked.iter().zip(answers) {
+        if let (Ok(partition), Some(records)) = (&a.found, &data.records) {
+            partition.traffic.went(records.len());
+        }
         responses[a.topic].partitions.push(data);
     }
     FetchResponse { responses, ..Default::default() }

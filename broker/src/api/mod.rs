@@ -53,6 +53,7 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+mod throttle;
 pub mod txn_offset_commit;
 pub mod unregister_broker;
 pub mod update_features;
@@ -83,6 +84,11 @@ impl Context {
     /// The request's version.
     pub fn version(&self) -> i16 {
         self.header.api_version
+    }
+
+    /// Who the client says it is.
+    pub fn client_id(&self) -> &str {
+        self.header.client_id.as_deref().unwrap_or_default()
     }
 }
 
@@ -229,7 +235,8 @@ async fn answer<R: Request>(
     handler: impl AsyncFnOnce(&Context, R) -> R::Response,
 ) -> Answer {
     let request = decode::<R>(&context.header, &mut body)?;
-    let response = handler(&context, request).await;
+    let (mut response, busy) = throttle::timed(handler(&context, request)).await;
+    throttle::charge(&context, busy, &mut response);
     encode(&context.header, context.version(), &response).map(Some)
 }
 

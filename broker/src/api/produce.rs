@@ -4,6 +4,7 @@
 //! when it is as durable as `log.flush` promises (for acks=1 as for acks=all: there is one replica). Retries of idempotent
 //! producers get the first answer again. acks=0 has no answer; if it fails the connection is closed.
 //! *Versions*: 3-13; 0-2 are shown (see `api_versions`) and answered with UNSUPPORTED_VERSION.
+//! A client that exceeds its byte quota is answered at once and its connection left unread for the time it is told.
 //! A topic whose `compression.type` names a codec gets its batches recompressed, at the codec's default level.
 //! A transactional batch is appended only in an ongoing transaction: the partition was added before, or, from version 12 on, is added here (KIP-890).
 //! *Skipped*: compression levels.
@@ -12,7 +13,7 @@ mod admission;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use causeway_wire::messages::produce::{
@@ -25,10 +26,11 @@ use causeway_wire::records::{
 };
 use causeway_wire::{ErrorCode, Message};
 
-use super::{Context, decode, encode};
+use super::{Context, decode, encode, throttle};
 use crate::errors::log_code;
 use crate::log::{Appended, LogError};
 use crate::meta::image::is_internal;
+use crate::meta::quotas::PRODUCER_BYTE_RATE;
 use crate::net::connection::{Answer, Fault, Pending};
 use crate::partitions::{Partition, TopicSettings};
 use admission::{Admission, Admitted};
@@ -54,10 +56,16 @@ pub async fn start(context: Context, mut body: Bytes) -> Result<Pending, Fault> 
         let answer = refuse_old(&context, body);
         return Ok(Box::pin(async { answer }));
     }
+    let size = body.len();
     let request: ProduceRequest = decode(&context.header, &mut body)?;
     let (acks, timeout) = (request.acks, Duration::from_millis(request.timeout_ms.max(0) as u64));
     let admitted = admission::of(&context, &request).await;
-    let (response, waiting) = append_all(&context, request, &admitted);
+    let began = Instant::now();
+    let (mut response, waiting) = append_all(&context, request, &admitted);
+    throttle::charge(&context, began.elapsed(), &mut response);
+    let image = context.node.meta.image();
+    let wait = context.node.quotas.record(&image, PRODUCER_BYTE_RATE, context.client_id(), size as f64);
+    response.throttle_time_ms = response.throttle_time_ms.max(throttle::mute(&context, wait));
     Ok(Box::pin(finish(context, acks, timeout, response, waiting)))
 }
 
@@ -197,6 +205,9 @@ fn append(
     };
     match appended {
         Ok(appended) => {
+            if !appended.duplicate {
+                partition.traffic.came(u64::try_from(info.header.records_count).unwrap_or(0), records.len());
+            }
             let answer = accepted(index, &partition, &info.header, appended, append_time.then_some(now));
             Ok((answer, partition, appended.last_offset + 1))
         }

@@ -28,6 +28,8 @@ pub enum Kind {
     Str,
     /// Comma-separated list; with names given, each item must be one of them.
     List(&'static [&'static str]),
+    /// Comma-separated pairs of an address and how many connections it may have.
+    AddressCounts,
     /// One of the names given.
     Enum(&'static [&'static str]),
 }
@@ -53,6 +55,9 @@ impl Kind {
                 Ok(_) => bad(format!("Value must be between {min} and {max}")),
                 Err(_) => bad("Not a number of type DOUBLE".into()),
             },
+            Kind::AddressCounts if crate::net::doors::overrides(value).len() != items(value).count() => {
+                bad("Each item must be address:count, the address a number".into())
+            }
             Kind::Enum(names) if !names.contains(&value) => bad(format!("String must be one of: {}", names.join(", "))),
             Kind::List(names) if !names.is_empty() => match items(value).find(|item| !names.contains(item)) {
                 Some(_) => bad(format!("String must be one of: {}", names.join(", "))),
@@ -66,7 +71,7 @@ impl Kind {
     pub fn config_type(self) -> i8 {
         match self {
             Kind::Bool => 1,
-            Kind::Str | Kind::Enum(_) => 2,
+            Kind::Str | Kind::Enum(_) | Kind::AddressCounts => 2,
             Kind::Int(..) => 3,
             Kind::Long(..) => 5,
             Kind::Double(..) => 6,

@@ -1,5 +1,6 @@
 //! The configuration a node starts with, checked: only this module makes a `BrokerConfig`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -64,6 +65,8 @@ pub struct BrokerConfig {
     pub log_dirs: Vec<PathBuf>,
     /// The cluster id asked for; an already formatted directory must have it.
     pub cluster_id: Option<String>,
+    /// `causeway.http.listen`.
+    pub http: Option<SocketAddr>,
     /// `broker.rack`.
     pub rack: Option<String>,
     /// Every setting given, for DescribeConfigs and the effective values.
@@ -122,6 +125,7 @@ impl BrokerConfig {
             advertised,
             log_dirs,
             cluster_id: value("cluster.id").map(str::to_owned),
+            http: value("causeway.http.listen").map(parse_http).transpose()?,
             rack: value("broker.rack").map(str::to_owned),
             statics,
             warnings,
@@ -193,6 +197,19 @@ fn parse_listeners(key: &'static str, text: &str) -> Result<Vec<Listener>, Confi
         out.push(Listener { name, host, port });
     }
     Ok(out)
+}
+
+/// The endpoint asks nobody who they are: only this machine may reach it.
+fn parse_http(text: &str) -> Result<SocketAddr, ConfigError> {
+    let key = "causeway.http.listen";
+    let address: SocketAddr = text
+        .trim()
+        .parse()
+        .map_err(|_| refuse(key, Some(text), "an address and a port are wanted, as 127.0.0.1:9404"))?;
+    if !address.ip().is_loopback() {
+        return Err(refuse(key, Some(text), "only addresses of this machine itself (127.0.0.1, [::1]) are served"));
+    }
+    Ok(address)
 }
 
 /// Only PLAINTEXT is served yet; a listener that asks for protection must not silently get none.

@@ -61,6 +61,8 @@ fn an_unknown_name_is_refused_with_the_nearest_one() {
 #[test]
 fn bad_values_name_the_setting() {
     assert!(read("num.partitions=none").unwrap_err().to_string().contains("num.partitions"));
+    assert!(read("causeway.http.listen=9404").unwrap_err().to_string().contains("127.0.0.1:9404"));
+    assert!(read("causeway.http.listen=0.0.0.0:9404").unwrap_err().to_string().contains("this machine"));
     assert!(read("listeners=9092").unwrap_err().to_string().contains("NAME://host:port"));
     assert!(read("listeners=PLAINTEXT://:90920").unwrap_err().to_string().contains("port"));
     assert!(read("listeners=SSL://:9092").unwrap_err().to_string().contains("not served"));

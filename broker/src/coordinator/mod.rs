@@ -6,6 +6,7 @@
 mod commit;
 mod consumer;
 mod journal;
+mod lag;
 mod replay;
 #[cfg(test)]
 mod tests;

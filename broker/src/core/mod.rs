@@ -3,5 +3,6 @@
 pub mod features;
 pub mod groups;
 pub mod producer_state;
+pub mod quota;
 pub mod txn;
 pub mod verification;

@@ -120,6 +120,11 @@ pub fn create_topic(
     Ok((vec![record], count, factor))
 }
 
+/// The quota of partitions made or deleted a second is used up (KIP-599).
+pub fn throttled() -> Refusal {
+    refuse(ErrorCode::THROTTLING_QUOTA_EXCEEDED, "The throttling quota has been exceeded.")
+}
+
 fn too_many() -> Refusal {
     refuse(ErrorCode::POLICY_VIOLATION, "Excessively large number of partitions per request.")
 }

@@ -8,7 +8,8 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use causeway_wire::ApiKey;
@@ -30,6 +31,8 @@ use crate::node::Node;
 const PIPELINE_MAX: usize = 16;
 /// A started frame must arrive within this, plus the time its size takes at the slowest rate we wait for.
 const FRAME_DEADLINE: Duration = Duration::from_secs(30);
+/// A length field that was begun must be whole within this: four bytes travel together.
+const LENGTH_DEADLINE: Duration = Duration::from_secs(5);
 /// Slowest peer we keep buffers for, in bytes a second, reading and writing.
 const RATE_MIN: u64 = 64 << 10;
 /// After the peer closed its side, answers that are being made may still take so long.
@@ -114,6 +117,10 @@ struct RequestBytes {
 
 struct Queued {
     pending: Pending,
+    /// API key, when it was read, and its size.
+    key: i16,
+    began: Instant,
+    size: usize,
     /// Bytes of the request, counted against the broker's budget until it is answered.
     _bytes: RequestBytes,
     /// One of the pipeline's slots.
@@ -126,7 +133,7 @@ struct Queued {
 pub async fn run(stream: TcpStream, peer: SocketAddr, listener: String, node: Arc<Node>, stop: CancellationToken) {
     let _ = stream.set_nodelay(true);
     let (read, write) = stream.into_split();
-    let peer = Arc::new(Peer { address: peer, listener });
+    let peer = Arc::new(Peer::new(peer, listener));
     let (queue, requests) = mpsc::channel(PIPELINE_MAX);
     let closing = CancellationToken::new();
     let mut reader = Reader {
@@ -137,7 +144,7 @@ pub async fn run(stream: TcpStream, peer: SocketAddr, listener: String, node: Ar
         node: Arc::clone(&node),
         peer: Arc::clone(&peer),
     };
-    let writer = write_answers(write, requests, closing.clone());
+    let writer = write_answers(write, requests, Arc::clone(&node), closing.clone());
     let reading = async {
         let end = tokio::select! {
             end = reader.run() => end,
@@ -153,6 +160,7 @@ pub async fn run(stream: TcpStream, peer: SocketAddr, listener: String, node: Ar
         if matches!(&fault, Fault::Frame(FrameError::Io(_))) {
             tracing::debug!(peer = %peer.address, cause = %fault, "connection lost");
         } else {
+            node.stats.faults.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(peer = %peer.address, listener = peer.listener, cause = %fault, "connection closed");
         }
     }
@@ -171,6 +179,9 @@ impl Reader {
     async fn run(&mut self) -> Result<(), Fault> {
         loop {
             let Some(field) = self.next_length().await? else { return Ok(()) };
+            while let Some(until) = self.peer.muted_until() {
+                tokio::time::sleep_until(until).await;
+            }
             let length = frame::check_length(field, self.node.request_bytes_max)?;
             let deadline = FRAME_DEADLINE + Duration::from_secs(length as u64 / RATE_MIN);
             let (mut body, bytes) =
@@ -180,6 +191,7 @@ impl Reader {
                 version: -1,
                 why: e.to_string(),
             })?;
+            let (key, began) = (header.api_key, Instant::now());
             let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return Ok(()) };
             let context = Context { node: Arc::clone(&self.node), peer: Arc::clone(&self.peer), header };
             let (pending, barrier): (Pending, _) = if api::starts_early(&context.header) {
@@ -190,7 +202,12 @@ impl Reader {
                 let barrier = Arc::clone(&self.barrier).acquire_owned().await.ok();
                 (Box::pin(api::handle(context, body)), barrier)
             };
-            if self.queue.send(Queued { pending, _bytes: bytes, _slot: slot, _barrier: barrier }).await.is_err() {
+            if self
+                .queue
+                .send(Queued { pending, key, began, size: length, _bytes: bytes, _slot: slot, _barrier: barrier })
+                .await
+                .is_err()
+            {
                 return Ok(());
             }
         }
@@ -256,7 +273,7 @@ impl Reader {
         if first == 0 {
             return Ok(None);
         }
-        let rest = timeout(FRAME_DEADLINE, self.socket.read_exact(&mut field[first..])).await;
+        let rest = timeout(LENGTH_DEADLINE, self.socket.read_exact(&mut field[first..])).await;
         match rest.map_err(|_| Fault::Slow("a frame's length"))? {
             Ok(_) => Ok(Some(field)),
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(FrameError::Closed.into()),
@@ -280,9 +297,10 @@ fn cost_per_byte(start: &[u8], length: usize) -> Result<usize, Fault> {
 async fn write_answers(
     mut socket: OwnedWriteHalf,
     mut requests: mpsc::Receiver<Queued>,
+    node: Arc<Node>,
     closing: CancellationToken,
 ) -> Result<(), Fault> {
-    let outcome = answer_all(&mut socket, &mut requests, &closing).await;
+    let outcome = answer_all(&mut socket, &mut requests, &node, &closing).await;
     // Wakes the reader if it was us who gave up.
     closing.cancel();
     outcome
@@ -291,6 +309,7 @@ async fn write_answers(
 async fn answer_all(
     socket: &mut OwnedWriteHalf,
     requests: &mut mpsc::Receiver<Queued>,
+    node: &Node,
     closing: &CancellationToken,
 ) -> Result<(), Fault> {
     let give_up = async {
@@ -308,6 +327,7 @@ async fn answer_all(
             let written = timeout(deadline, socket.write_all(&frame)).await;
             written.map_err(|_| Fault::Slow("reading our answer"))?.map_err(FrameError::from)?;
         }
+        node.stats.answered(queued.key, queued.began.elapsed(), queued.size);
     }
     Ok(())
 }

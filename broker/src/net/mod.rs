@@ -1,25 +1,28 @@
 //! Sockets: listeners, connections and their limits.
 
 pub mod connection;
+pub mod doors;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::doors::{Closed, Limits};
 use crate::config::Listener;
 use crate::error::BrokerError;
 use crate::node::Node;
 
-/// Connections at once unless `max.connections` says less: each costs two tasks and some kilobytes.
-const CONNECTIONS_MAX: usize = 20_000;
 /// Pause after a failed accept (out of file handles, say), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause before `max.connection.creation.rate` is looked at again: it may have been changed.
+const RATE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// At most one line a so many refused connections: an attacker must not fill the log.
 const REFUSED_LOG_EVERY: usize = 1_000;
 
@@ -41,7 +44,6 @@ pub async fn serve(
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let open = Arc::new(AtomicUsize::new(0));
     let mut refused = 0usize;
     loop {
         let accepted = tokio::select! {
@@ -56,42 +58,67 @@ pub async fn serve(
                 continue;
             }
         };
-        let limit = usize::try_from(node.broker_number("max.connections")).unwrap_or(0).min(CONNECTIONS_MAX);
-        if open.load(Ordering::Relaxed) >= limit {
-            if refused.is_multiple_of(REFUSED_LOG_EVERY) {
-                tracing::warn!(%peer, listener, limit, "connection refused: too many are open");
+        let inside = loop {
+            match node.doors.enter(peer.ip(), &Limits::of(&node, peer.ip())) {
+                // Everybody waits where all come too fast, as in Kafka: the line forms in the system's queue.
+                Err(Closed::TooFast(wait)) => {
+                    let pause = Duration::from_millis(wait).min(RATE_PAUSE_MAX);
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+                outcome => break outcome,
             }
-            refused += 1;
-            continue;
-        }
-        open.fetch_add(1, Ordering::Relaxed);
-        let guard = OpenConnection(Arc::clone(&open));
+        };
+        let inside = match inside {
+            Ok(inside) => inside,
+            Err(why) => {
+                if refused.is_multiple_of(REFUSED_LOG_EVERY) {
+                    tracing::warn!(%peer, listener, ?why, refused, "connection refused");
+                }
+                refused += 1;
+                node.stats.refused.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+        };
         let (node, stop, listener) = (Arc::clone(&node), stop.clone(), listener.clone());
         tasks.spawn(async move {
             connection::run(stream, peer, listener, node, stop).await;
-            drop(guard);
+            drop(inside);
         });
     }
 }
 
-struct OpenConnection(Arc<AtomicUsize>);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Who is at the other end.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Peer {
     /// Their address.
     pub address: SocketAddr,
     /// The listener they came in by.
     pub listener: String,
+    /// Until when nothing more is read from them.
+    muted: Mutex<Option<Instant>>,
 }
 
 impl Peer {
+    /// A peer that is listened to.
+    pub fn new(address: SocketAddr, listener: String) -> Self {
+        Self { address, listener, muted: Mutex::new(None) }
+    }
+
+    /// Leaves the connection unread for a while: what a client gets that uses more than its quota.
+    pub fn mute(&self, wait: Duration) {
+        let mut muted = self.muted.lock().unwrap_or_else(PoisonError::into_inner);
+        *muted = (*muted).max(Some(Instant::now() + wait));
+    }
+
+    /// Until when nothing is to be read; none if it is to be now.
+    pub fn muted_until(&self) -> Option<Instant> {
+        let muted = *self.muted.lock().unwrap_or_else(PoisonError::into_inner);
+        muted.filter(|until| *until > Instant::now())
+    }
+
     /// The host as Kafka shows it in groups: a slash, then the address.
     pub fn host(&self) -> String {
         format!("/{}", self.address.ip())

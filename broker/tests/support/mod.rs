@@ -33,21 +33,27 @@ pub async fn start(dir: &std::path::Path, settings: &[(&str, &str)]) -> Broker {
 
 pub struct Raw {
     pub stream: TcpStream,
+    pub client_id: &'static str,
     next: i32,
 }
 
 impl Raw {
     pub async fn connect(broker: &Broker) -> Self {
-        Self { stream: TcpStream::connect(broker.local_addr()).await.unwrap(), next: 0 }
+        Self { stream: TcpStream::connect(broker.local_addr()).await.unwrap(), client_id: "test", next: 0 }
     }
 
     /// Sends without waiting; the answer has the returned number.
     pub async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+        self.try_send(version, request).await.unwrap()
+    }
+
+    /// Sends without waiting; none if the broker closed the connection already.
+    pub async fn try_send<R: Request>(&mut self, version: i16, request: &R) -> Option<i32> {
         self.next += 1;
         let mut buf = BytesMut::new();
-        frame::put_request(&mut buf, version, self.next, Some("test"), request).unwrap();
-        self.stream.write_all(&buf).await.unwrap();
-        self.next
+        frame::put_request(&mut buf, version, self.next, Some(self.client_id), request).unwrap();
+        self.stream.write_all(&buf).await.ok()?;
+        Some(self.next)
     }
 
     /// The next frame; none if the broker closed the connection.

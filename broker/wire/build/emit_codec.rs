@@ -15,6 +15,9 @@ pub fn message_impl(out: &mut String, message: &Message) {
     line!(out, "codec::check_encode::<Self>(version)?; self.write(version, buf) }}");
     line!(out, "fn decode(version: i16, buf: &mut Bytes) -> Result<Self, DecodeError> {{");
     line!(out, "codec::check_decode::<Self>(version)?; Self::read(version, buf) }}");
+    if message.structs[0].fields.iter().any(|f| f.name == "throttle_time_ms") {
+        line!(out, "fn throttle_time_ms(&mut self) -> Option<&mut i32> {{ Some(&mut self.throttle_time_ms) }}");
+    }
     if errors_in(message, &message.structs[0]) {
         line!(out, "fn each_error(&self, visit: &mut dyn FnMut(crate::ErrorCode)) {{ self.errors(visit); }}");
     }

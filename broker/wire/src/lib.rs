@@ -43,6 +43,11 @@ pub trait Message: Sized {
     /// A version outside [`Message::VERSIONS`], or bytes that are not such a message.
     fn decode(version: i16, buf: &mut Bytes) -> Result<Self, DecodeError>;
 
+    /// The field that tells a client how long it is throttled, where the message has one.
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        None
+    }
+
     /// Shows `visit` every error code in the message, [`ErrorCode::NONE`] too, outer ones before inner ones.
     fn each_error(&self, visit: &mut dyn FnMut(ErrorCode)) {
         let _ = visit;
