@@ -6,9 +6,11 @@
 mod broker_support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use broker_support::txn_client::TxnClient;
 use broker_support::{BrokerProcess, PATIENCE};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -196,44 +198,47 @@ fn run(address: &str, stop: &AtomicBool, ended: &AtomicUsize) -> Vec<Told> {
     told
 }
 
-#[test]
-fn no_outcome_of_a_transaction_changes_by_kill_9() {
-    let rounds = std::env::var("CAUSEWAY_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS);
-    let dir = tempfile::tempdir().unwrap();
+/// Kills and restarts a broker again and again while `client` runs; what that told, and the broker that is left.
+fn under_kills<T: Send>(
+    dir: &Path,
+    rounds: usize,
+    client: impl FnOnce(&str, &AtomicBool, &AtomicUsize) -> T + Send,
+) -> (T, BrokerProcess) {
     let settings = ["num.partitions=2", "transaction.state.log.num.partitions=3", "offsets.topic.num.partitions=3"];
-    let broker = BrokerProcess::start(dir.path(), 0, &settings);
+    let broker = BrokerProcess::start(dir, 0, &settings);
     let (address, port) = (broker.address.clone(), broker.port());
     let (stop, ended) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let (told, broker) = std::thread::scope(|scope| {
-        let client = scope.spawn(|| run(&address, &stop, &ended));
-        let killer = scope.spawn(|| {
-            let (mut broker, mut random) = (broker, fastrand::Rng::with_seed(5));
-            for _ in 0..rounds {
-                // Only a broker that serves is worth killing: some transactions end, and the kill comes at any point of a later one.
-                let (before, deadline) = (ended.load(Ordering::Relaxed), Instant::now() + PATIENCE);
-                while ended.load(Ordering::Relaxed) < before + 2 {
-                    assert!(Instant::now() < deadline, "transactions go on after a kill");
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-                std::thread::sleep(Duration::from_micros(random.u64(0..20_000)));
-                let dir = broker.kill();
-                broker = BrokerProcess::start(&dir, port, &settings);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| client(&address, &stop, &ended));
+        let (mut broker, mut random) = (broker, fastrand::Rng::with_seed(5));
+        for _ in 0..rounds {
+            // Only a broker that serves is worth killing: some transactions end, and the kill comes at any point of a later one.
+            let (before, deadline) = (ended.load(Ordering::Relaxed), Instant::now() + PATIENCE);
+            while ended.load(Ordering::Relaxed) < before + 2 && !client.is_finished() {
+                assert!(Instant::now() < deadline, "transactions go on after a kill");
+                std::thread::sleep(Duration::from_millis(2));
             }
-            stop.store(true, Ordering::Relaxed);
-            broker
-        });
-        let broker = killer.join().unwrap();
+            std::thread::sleep(Duration::from_micros(random.u64(0..20_000)));
+            let dir = broker.kill();
+            broker = BrokerProcess::start(&dir, port, &settings);
+        }
+        stop.store(true, Ordering::Relaxed);
         (client.join().unwrap(), broker)
-    });
-    // The next owner of the id aborts what is still open.
-    drop(producer(&broker.address, "mover").unwrap());
-    let seen = committed(&broker.address);
+    })
+}
+
+fn rounds() -> usize {
+    std::env::var("CAUSEWAY_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS)
+}
+
+/// Each transaction is there with all its records or with none, as its client was told, and the group's place is that of the last one.
+fn judge(address: &str, told: &[Told]) {
+    let seen = committed(address);
     let count = |n: usize| seen.values().map(|rows| rows.iter().filter(|row| **row == n).count()).sum::<usize>();
     let mut last = 0;
     for (n, told) in told.iter().enumerate() {
         match (told, count(n)) {
-            (Told::Committed, ROWS) => last = n + 1,
-            (Told::Nothing, ROWS) => last = n + 1,
+            (Told::Committed | Told::Nothing, ROWS) => last = n + 1,
             (Told::Aborted | Told::Nothing, 0) => {}
             (told, rows) => panic!("transaction {n}: {told:?}, and {rows} of {ROWS} records are there"),
         }
@@ -241,9 +246,46 @@ fn no_outcome_of_a_transaction_changes_by_kill_9() {
     for rows in seen.values() {
         assert!(rows.is_sorted(), "records out of order");
     }
-    assert_eq!(committed_place(&broker.address), last as i64, "the group's place is that of the last transaction");
+    assert_eq!(committed_place(address), last as i64, "the group's place is that of the last transaction");
+}
+
+#[test]
+fn no_outcome_of_a_transaction_changes_by_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let (told, broker) = under_kills(dir.path(), rounds(), run);
+    // The next owner of the id aborts what is still open.
+    drop(producer(&broker.address, "mover").unwrap());
+    judge(&broker.address, &told);
     let committed = told.iter().filter(|told| **told == Told::Committed).count();
-    assert!(committed >= rounds, "the load was real: {committed} committed of {}", told.len());
-    println!("{rounds} kills, {} transactions, {committed} committed", told.len());
+    assert!(committed >= rounds(), "the load was real: {committed} committed of {}", told.len());
+    println!("{} kills, {} transactions, {committed} committed", rounds(), told.len());
+    broker.stop();
+}
+
+#[test]
+fn every_outcome_of_version_2_is_known_and_kept_across_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let (told, broker) = under_kills(dir.path(), rounds(), |address, stop, ended| {
+        let mut told = Vec::new();
+        let plain: ThreadedProducer<DefaultProducerContext> = config(address).create().unwrap();
+        let metadata = plain.client().fetch_metadata(Some(TOPIC), PATIENCE);
+        assert_eq!(metadata.unwrap().topics().len(), 1, "asking for the topic makes it");
+        let mut client = TxnClient::new(address, "raw");
+        while !stop.load(Ordering::Relaxed) {
+            let (n, commit) = (told.len(), told.len() % 3 != 2);
+            for row in 0..ROWS {
+                client.write(TOPIC, (row % 2) as i32, &format!("{n}"));
+            }
+            client.place(GROUP, TOPIC, n as i64 + 1);
+            client.end(commit);
+            told.push(if commit { Told::Committed } else { Told::Aborted });
+            ended.store(told.len(), Ordering::Relaxed);
+        }
+        // The last markers may still be on their way: the next owner waits for them.
+        drop(TxnClient::new(address, "raw"));
+        told
+    });
+    judge(&broker.address, &told);
+    println!("{} kills, {} transactions of version 2", rounds(), told.len());
     broker.stop();
 }
