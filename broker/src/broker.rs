@@ -8,6 +8,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::adopt;
+use crate::config::effective::Levels;
 use crate::config::{BrokerConfig, Listener};
 use crate::coordinator::Coordinator;
 use crate::core::features;
@@ -16,8 +18,8 @@ use crate::log::{FlushPolicy, LogConfig, LogError, LogManager, ManagerConfig, Re
 use crate::meta::file_log::FileLog;
 use crate::meta::{Meta, MetaImage, MetaRecord};
 use crate::node::Node;
-use crate::partitions::Partitions;
-use crate::{http, net};
+use crate::partitions::{Partitions, TopicSettings};
+use crate::{http, net, upkeep};
 
 /// Connections get so long to answer what they were asked before a shutdown cuts them off.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -64,6 +66,9 @@ impl Broker {
         node.transactions.resume();
         tasks.spawn(crate::transactions::keep_time(Arc::clone(&node), stop.clone()));
         tasks.spawn(housekeeping(Arc::clone(&node), stop.clone()));
+        for _ in 0..upkeep::cleaners(&node) {
+            tasks.spawn(upkeep::compact(Arc::clone(&node), stop.clone()));
+        }
         for (name, socket) in sockets {
             tasks.spawn(net::serve(socket, name, Arc::clone(&node), tasks.clone(), stop.clone()));
         }
@@ -97,10 +102,15 @@ impl Broker {
         &self.node
     }
 
-    /// Resolves when a log directory failed: nothing more can be acknowledged from it and the process should end.
+    /// Resolves when the node cannot go on: all log directories failed, or the one with the metadata. As long as another one works, a failed directory takes
+    /// only its own partitions offline.
     pub async fn failed(&self) -> String {
+        let dirs = &self.node.config.log_dirs;
+        let home = dirs.iter().find(|dir| FileLog::exists(dir)).cloned();
         loop {
-            if let Err(error) = self.node.logs.health() {
+            let failed = self.node.logs.failed_dirs();
+            let last = failed.iter().find(|(dir, _)| home.as_ref() == Some(dir) || failed.len() == dirs.len());
+            if let Some((_, error)) = last {
                 return error.to_string();
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -179,22 +189,30 @@ fn open(mut config: BrokerConfig, advertised: Vec<Listener>) -> Result<Node, Bro
         disk: Arc::new(RealDisk),
         now_ms: crate::clock::wall_ms(),
     };
-    // Metadata lies in a directory that must be locked first; each topic's own settings follow below.
-    let (logs, report) = LogManager::open(&storage, &|_| LogConfig::default())?;
-    if !report.clean {
-        tracing::info!(partitions = report.partitions.len(), "logs recovered after an unclean stop");
-    }
+    // Metadata lies in a directory that must be locked before it is read, and says how each log is to be opened.
+    let locked = LogManager::lock(&storage)?;
     // Where it was, whatever the order of log.dirs is now.
     let home = config.log_dirs.iter().find(|dir| FileLog::exists(dir)).or(config.log_dirs.first());
     let (mut file, mut image) = FileLog::open(home.expect("a configuration without log.dirs is refused"))?;
     if let Some(why) = features::beyond(&image.features) {
         return Err(BrokerError::Restore { what: "the metadata".into(), why });
     }
-    let mut first = vec![MetaRecord::BrokerStarted { node: config.node_id }];
+    // Without metadata of its own the node takes over what it finds.
+    let adopting = image.version == 0;
+    let mut first = if adopting { adopt::records(&config) } else { Vec::new() };
+    first.push(MetaRecord::BrokerStarted { node: config.node_id });
     let levels = features::missing(&image.features).into_iter();
     first.extend(levels.map(|(name, level)| MetaRecord::FeatureLevel { name, level }));
     crate::meta::MetadataLog::propose(&mut file, &image, &first)?;
     first.iter().for_each(|record| image.apply(record));
+    let config_of = |topic: &str| {
+        let found = log_config(&config, &image, topic);
+        LogConfig { offset_gaps: found.offset_gaps || adopting, ..found }
+    };
+    let (logs, report) = locked.open(&storage, &config_of)?;
+    if !report.clean {
+        tracing::info!(partitions = report.partitions.len(), "logs recovered after an unclean stop");
+    }
     settle_strays(&logs, &image);
     let partitions = Arc::new(Partitions::default());
     let topics: Vec<_> = image.topics().cloned().collect();
@@ -214,6 +232,14 @@ fn open(mut config: BrokerConfig, advertised: Vec<Listener>) -> Result<Node, Bro
     let restored = node.transactions.replay();
     restored.map_err(|why| BrokerError::Restore { what: "transactions".into(), why })?;
     Ok(node)
+}
+
+/// The settings a topic's logs are opened with. One that metadata does not know may have been compacted by whoever wrote it.
+fn log_config(config: &BrokerConfig, image: &MetaImage, topic: &str) -> LogConfig {
+    let Some(topic) = image.topic(topic) else { return LogConfig { offset_gaps: true, ..LogConfig::default() } };
+    let own = image.node_configs(config.node_id);
+    let levels = Levels { broker: &own, cluster: &image.cluster_configs, statics: &config.statics };
+    TopicSettings::resolve(&levels, &topic.configs).log
 }
 
 /// Partitions on disk that metadata does not have: the rest of a deletion that a crash cut short is removed, anything

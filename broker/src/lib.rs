@@ -10,6 +10,7 @@
 //! quotas.rs       clients against their quotas   http.rs       health and metrics
 //! ```
 
+mod adopt;
 mod api;
 mod blocking;
 mod broker;
@@ -33,6 +34,7 @@ pub mod properties;
 mod quotas;
 mod stats;
 mod transactions;
+mod upkeep;
 
 pub use broker::Broker;
 pub use config::BrokerConfig;

@@ -31,6 +31,8 @@ pub struct TopicSettings {
     pub min_insync_replicas: i32,
     /// `compression.type`; none for `producer`, which keeps batches as they come.
     pub codec: Option<Codec>,
+    /// Level of that codec (`compression.gzip.level`, `compression.lz4.level`, `compression.zstd.level`).
+    pub level: Option<i32>,
     /// What the log itself needs.
     pub log: LogConfig,
 }
@@ -49,6 +51,16 @@ impl TopicSettings {
             "LogAppendTime" => TimestampType::LogAppendTime,
             _ => TimestampType::CreateTime,
         };
+        let codec: Option<Codec> = match text("compression.type").as_str() {
+            "uncompressed" => Some(Codec::None),
+            name => name.parse().ok(),
+        };
+        let level = match codec {
+            Some(codec @ (Codec::Gzip | Codec::Lz4 | Codec::Zstd)) => {
+                Some(number(&format!("compression.{codec}.level")) as i32)
+            }
+            _ => None,
+        };
         Self {
             message_bytes_max: number("max.message.bytes") as usize,
             compacted: has("compact"),
@@ -56,10 +68,8 @@ impl TopicSettings {
             timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
             min_insync_replicas: number("min.insync.replicas") as i32,
-            codec: match text("compression.type").as_str() {
-                "uncompressed" => Some(Codec::None),
-                name => name.parse().ok(),
-            },
+            codec,
+            level,
             log: LogConfig {
                 segment_bytes: number("segment.bytes") as u64,
                 segment_ms: number("segment.ms"),
@@ -68,6 +78,11 @@ impl TopicSettings {
                 retention_ms: number("retention.ms"),
                 retention_bytes: number("retention.bytes"),
                 delete: has("delete"),
+                compact: has("compact"),
+                delete_retention_ms: number("delete.retention.ms"),
+                min_compaction_lag_ms: number("min.compaction.lag.ms"),
+                max_compaction_lag_ms: number("max.compaction.lag.ms"),
+                dirty_ratio_min_ppm: (text("min.cleanable.dirty.ratio").trim().parse().unwrap_or(0.5) * 1e6) as u32,
                 file_delete_delay_ms: number("file.delete.delay.ms"),
                 ..LogConfig::default()
             },

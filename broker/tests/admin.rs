@@ -257,7 +257,7 @@ async fn users_are_stored_without_anything_to_log_in_with() {
     let upsert = AlterUserScramCredentialsRequest { upsertions: vec![upsertion], ..Default::default() };
     assert_eq!(raw.call(0, &upsert).await.results[0].error_code, 0);
     broker.shutdown().await;
-    let stored = std::fs::read(dir.path().join("causeway-meta/log")).unwrap();
+    let stored = std::fs::read(dir.path().join("causeway-meta.log")).unwrap();
     let hex: String = salted.iter().map(|b| format!("{b:02x}")).collect();
     let text = String::from_utf8_lossy(&stored);
     assert!(text.contains("stored_key") && !text.contains(&hex) && !text.contains("salted password"));

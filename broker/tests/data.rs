@@ -280,8 +280,9 @@ async fn data_that_metadata_does_not_know_is_never_removed() {
     raw.call(5, &delete).await;
     assert!(!dir.path().join("gone-0").exists());
     broker.shutdown().await;
-    // As if the directory had come from elsewhere.
-    std::fs::remove_dir_all(dir.path().join("causeway-meta")).unwrap();
+    // As if the directory had come from elsewhere, and nobody knew of which topic it is.
+    std::fs::remove_file(dir.path().join("causeway-meta.log")).unwrap();
+    std::fs::remove_file(dir.path().join("t-0/partition.metadata")).unwrap();
     let segment = dir.path().join("t-0").join("00000000000000000000.log");
     let before = std::fs::read(&segment).unwrap();
     for _ in 0..2 {

@@ -102,6 +102,11 @@ impl Kafka {
         self.process.kill();
     }
 
+    /// Stops it as an operator would.
+    pub fn stop(&self) {
+        self.process.terminate();
+    }
+
     /// Starts it again with the data it has.
     pub fn restart(&mut self) {
         self.process = launch(&self.properties, &self.log);
@@ -118,6 +123,16 @@ pub fn tool(class: &str, arguments: &[&str]) -> String {
     let printed = super::process::both(&output);
     assert!(output.status.success(), "{class} {arguments:?}: {printed}");
     printed
+}
+
+/// What Kafka's own `kafka-dump-log` says of files of a log directory.
+pub fn dump_log(files: &[PathBuf]) -> std::process::Output {
+    let list: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let command = java(
+        "256m",
+        &["kafka.tools.DumpLogSegments", "--deep-iteration", "--print-data-log", "--files", &list.join(",")],
+    );
+    Command::new(&command[0]).args(&command[1..]).output().unwrap()
 }
 
 fn launch(properties: &Path, log: &Path) -> Background {

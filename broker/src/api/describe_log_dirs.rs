@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
+use causeway_wire::ErrorCode;
 use causeway_wire::messages::describe_log_dirs::{
     DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
     DescribeLogDirsTopic,
@@ -26,7 +27,17 @@ pub async fn handle(context: &Context, request: DescribeLogDirsRequest) -> Descr
     let wanted = |topic: &str, partition: i32| asked.as_ref().is_none_or(|asked| asked.contains(&(topic, partition)));
     let all = node.partitions.all();
     let mut results = Vec::new();
+    let failed = node.logs.failed_dirs();
     for dir in &node.config.log_dirs {
+        if failed.iter().any(|(failed, _)| failed == dir) {
+            let path = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+            results.push(DescribeLogDirsResult {
+                error_code: ErrorCode::KAFKA_STORAGE_ERROR.0,
+                log_dir: path.display().to_string(),
+                ..Default::default()
+            });
+            continue;
+        }
         let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
         for p in all.iter().filter(|p| p.log.log_dir() == dir.as_path()) {
             if wanted(p.log.topic(), p.log.partition()) {

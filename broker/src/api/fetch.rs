@@ -218,14 +218,15 @@ fn read_one(
     if (room == 0 && !first) || request.fetch_offset >= upper {
         return data;
     }
-    match log.read(request.fetch_offset, room, upper) {
+    let found = match committed {
+        true => log.read_committed(request.fetch_offset, room, upper),
+        false => log.read(request.fetch_offset, room, upper).map(|fetched| (fetched, Vec::new())),
+    };
+    match found {
         // A batch larger than the room left goes out only if it would be the first: else the reader could never pass it.
-        Ok(fetched) if fetched.bytes.len() <= room || first => {
+        Ok((fetched, aborted)) if fetched.bytes.len() <= room || first => {
             if committed {
-                match log.aborted_txns(request.fetch_offset, fetched.next_offset) {
-                    Ok(aborted) => data.aborted_transactions = Some(aborted.iter().map(shown).collect()),
-                    Err(failure) => return error(request.partition, log_code(&failure)),
-                }
+                data.aborted_transactions = Some(aborted.iter().map(shown).collect());
             }
             data.records = Some(fetched.bytes);
         }

@@ -5,9 +5,9 @@
 //! producers get the first answer again. acks=0 has no answer; if it fails the connection is closed.
 //! *Versions*: 3-13; 0-2 are shown (see `api_versions`) and answered with UNSUPPORTED_VERSION.
 //! A client that exceeds its byte quota is answered at once and its connection left unread for the time it is told.
-//! A topic whose `compression.type` names a codec gets its batches recompressed, at the codec's default level.
+//! A topic whose `compression.type` names a codec gets its batches recompressed, at the topic's level for it (LZ4 has one level here).
 //! A transactional batch is appended only in an ongoing transaction: the partition was added before, or, from version 12 on, is added here (KIP-890).
-//! *Skipped*: compression levels.
+//! *Skipped*: nothing.
 
 mod admission;
 
@@ -22,7 +22,7 @@ use causeway_wire::messages::produce::{
 };
 use causeway_wire::records::validate::{BatchInfo, Depth, ValidateOptions, produce_batch};
 use causeway_wire::records::{
-    BatchHeader, BatchView, DECOMPRESSED_BYTES_MAX, RecordError, TimestampType, recompress, recrc_header,
+    BatchHeader, BatchView, DECOMPRESSED_BYTES_MAX, RecordError, TimestampType, recompress_at_level, recrc_header,
 };
 use causeway_wire::{ErrorCode, Message};
 
@@ -226,7 +226,7 @@ fn to_store(
     let mut patch = info.append_patch(0, partition.leader_epoch, options);
     let mut batch = records.clone();
     if let Some(codec) = settings.codec.filter(|codec| *codec != info.codec) {
-        batch = recompress(&BatchView::parse(records)?, codec, DECOMPRESSED_BYTES_MAX)?;
+        batch = recompress_at_level(&BatchView::parse(records)?, codec, settings.level, DECOMPRESSED_BYTES_MAX)?;
         patch.attributes = patch.attributes.map(|a| a.with_codec(codec));
     }
     let changes_times =

@@ -64,6 +64,11 @@ const DOCS: &[(&str, &str)] = &[
     ("listeners", "Names and addresses to listen on."),
     ("local.retention.bytes", "Bytes kept on the local disk where segments are also stored remotely."),
     ("local.retention.ms", "Time kept on the local disk where segments are also stored remotely."),
+    ("log.cleaner.backoff.ms", "How long a thread of compaction rests when nothing is due."),
+    ("log.cleaner.dedupe.buffer.size", "Most memory for the offset maps of compaction, all threads together."),
+    ("log.cleaner.enable", "Whether topics are compacted at all."),
+    ("log.cleaner.io.max.bytes.per.second", "Most bytes that compaction reads and writes per second."),
+    ("log.cleaner.threads", "Threads that compact, each one log at a time; counts from the next start on."),
     ("log.dir", "One directory for data; `log.dirs` stands before it."),
     ("log.dirs", "Directories for data."),
     (

@@ -45,10 +45,10 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, synonyms: &'
 /// All topic settings of Kafka 4.x, sorted by name. Those about remote storage and throttling are stored and shown only.
 pub const TOPIC_KEYS: &[TopicKey] = &[
     key("cleanup.policy", Kind::List(&["compact", "delete"]), "delete", syn!["log.cleanup.policy"]),
-    key("compression.gzip.level", Kind::Int(-1, 9), "-1", &[]),
-    key("compression.lz4.level", Kind::Int(1, 17), "9", &[]),
+    key("compression.gzip.level", Kind::Int(-1, 9), "-1", syn!["compression.gzip.level"]),
+    key("compression.lz4.level", Kind::Int(1, 17), "9", syn!["compression.lz4.level"]),
     key("compression.type", Kind::Enum(COMPRESSION_TYPES), "producer", syn!["compression.type"]),
-    key("compression.zstd.level", Kind::Int(-131072, 22), "3", &[]),
+    key("compression.zstd.level", Kind::Int(-131072, 22), "3", syn!["compression.zstd.level"]),
     key("delete.retention.ms", Kind::Long(0, MAX), "86400000", syn!["log.cleaner.delete.retention.ms"]),
     key("file.delete.delay.ms", Kind::Long(0, MAX), "60000", syn!["log.segment.delete.delay.ms"]),
     key("flush.messages", Kind::Long(1, MAX), "9223372036854775807", syn!["log.flush.interval.messages"]),

@@ -1,5 +1,6 @@
 //! Sans-IO cores: every decision of the broker as a pure function of events and time.
 
+pub mod cleaning;
 pub mod features;
 pub mod groups;
 pub mod producer_state;

@@ -14,6 +14,8 @@ pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub(crate) const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 /// Log start offsets that lie inside a segment.
 pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";
+/// Offsets up to which logs were compacted.
+pub(crate) const CLEANED_TO: &str = "cleaner-offset-checkpoint";
 /// Present only between a clean stop and the next start.
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 

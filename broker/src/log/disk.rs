@@ -66,6 +66,8 @@ pub trait Disk: Send + Sync + Debug {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Size and age; `None` if there is no such file.
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>>;
+    /// Sets the time of a file's last change, ms since 1970.
+    fn set_modified(&self, path: &Path, modified_ms: i64) -> io::Result<()>;
     /// Takes the directory for this process alone, until the lock is dropped; `None` if another one has it.
     fn lock_dir(&self, dir: &Path) -> io::Result<Option<DirLock>>;
 }
@@ -131,6 +133,11 @@ impl Disk for RealDisk {
         };
         let modified_ms = meta.modified()?.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as i64);
         Ok(Some(Stat { len: meta.len(), modified_ms }))
+    }
+
+    fn set_modified(&self, path: &Path, modified_ms: i64) -> io::Result<()> {
+        let time = UNIX_EPOCH + std::time::Duration::from_millis(modified_ms.max(0) as u64);
+        fs::OpenOptions::new().write(true).open(path)?.set_modified(time)
     }
 
     fn lock_dir(&self, dir: &Path) -> io::Result<Option<DirLock>> {

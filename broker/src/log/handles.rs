@@ -2,18 +2,22 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::disk::{Disk, DiskFile};
-use super::names::FileKind;
+use super::error::LogError;
+use super::names::{FileKind, segment_file};
+use super::partition::Log;
 
 /// Open files kept per log directory: half of the usual soft limit of 1024 descriptors, the rest is for sockets. A file in use (being read, or waiting for its
 /// flush) stays open beyond its eviction until its user drops it.
 const HANDLES_MAX: usize = 512;
 
-/// A file by log (unique number in this process), segment and kind: cheaper to hash than a path.
-pub(crate) type HandleKey = (u64, i64, FileKind);
+/// A file by log (unique number in this process), generation of its files, segment and kind: cheaper to hash than a path. The generation keeps a file that
+/// was opened just before its name went to another one from being taken for that.
+pub(crate) type HandleKey = (u64, u64, i64, FileKind);
 
 #[derive(Debug, Default)]
 struct Open {
@@ -66,7 +70,38 @@ impl Handles {
     /// Forgets the files of one log that `gone` names, because they were renamed or removed.
     pub(crate) fn forget(&self, log: u64, gone: impl Fn(i64) -> bool) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.files.retain(|(id, base, _), _| *id != log || !gone(*base));
+        open.files.retain(|(id, _, base, _), _| *id != log || !gone(*base));
+    }
+}
+
+impl Log {
+    /// The open log file of a segment; only under the log's lock.
+    pub(crate) fn log_file(&self, dir: &Path, base: i64) -> Result<Arc<dyn DiskFile>, LogError> {
+        self.open_file(self.generation(), dir, base, FileKind::Log)
+    }
+
+    /// An open file of a segment as it was in a generation of the log's files.
+    pub(crate) fn open_file(
+        &self,
+        generation: u64,
+        dir: &Path,
+        base: i64,
+        kind: FileKind,
+    ) -> Result<Arc<dyn DiskFile>, LogError> {
+        let path = || segment_file(dir, base, kind);
+        let opened = self.env.handles.get(&*self.env.disk, (self.id, generation, base, kind), false, path);
+        opened.map_err(|error| LogError::io("open", &path(), &error))
+    }
+
+    /// Generation of the log's files.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// Names of this log's files are about to go to other files: whoever reads without the lock finds out and reads again.
+    pub(crate) fn begin_generation(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.env.handles.forget(self.id, |_| true);
     }
 }
 
@@ -80,14 +115,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let handles = Handles { max: 2, ..Handles::default() };
         let get = |base: i64, create: bool| {
-            handles.get(&RealDisk, (1, base, FileKind::Log), create, || dir.path().join(base.to_string()))
+            handles.get(&RealDisk, (1, 0, base, FileKind::Log), create, || dir.path().join(base.to_string()))
         };
         get(1, true).unwrap();
         get(2, true).unwrap();
         get(1, false).unwrap();
         get(3, true).unwrap();
         let open = handles.open.lock().unwrap();
-        let mut bases: Vec<i64> = open.files.keys().map(|key| key.1).collect();
+        let mut bases: Vec<i64> = open.files.keys().map(|key| key.2).collect();
         bases.sort_unstable();
         assert_eq!(bases, [1, 3], "2 was used least recently");
         drop(open);

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use causeway_wire::Uuid;
 
-use super::checkpoint::{self, HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS};
+use super::checkpoint::{self, CLEANED_TO, HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS};
+use super::clean::CleaningState;
 use super::disk::{DirLock, Disk};
 use super::epochs::Epochs;
 use super::error::LogError;
 use super::flush::Flusher;
 use super::handles::Handles;
-use super::names::{DELETE_DIR, EPOCH_CHECKPOINT, parse_partition_dir, partition_dir};
+use super::names::{DELETE_DIR, EPOCH_CHECKPOINT, partition_dir, partition_of_dir};
 use super::partition::{DirEnv, Log};
 use super::recover::{OpenHints, RecoveryReport};
 use super::retain::Retained;
@@ -66,19 +67,27 @@ pub struct LogManager {
     logs: RwLock<HashMap<String, BTreeMap<i32, Arc<Log>>>>,
     /// Checkpoints are written by one thread at a time.
     checkpointing: Mutex<()>,
+    pub(crate) cleaning: Mutex<CleaningState>,
 }
 
-impl LogManager {
-    /// Locks, formats if empty, and opens all log directories; `config_of` gives a topic's settings. Blocking: recovery after a crash reads up to a segment per
-    /// partition.
+/// Log directories that this process holds.
+#[derive(Debug)]
+pub struct LockedDirs {
+    dirs: Vec<Dir>,
+    cluster_id: String,
+}
+
+impl LockedDirs {
+    /// Opens the logs: see [`LogManager::open`].
     ///
     /// # Errors
-    /// A directory is locked, belongs to another node or cluster, or cannot be read.
+    /// A directory cannot be read.
     pub fn open(
+        self,
         config: &ManagerConfig,
         config_of: &(dyn Fn(&str) -> LogConfig + Sync),
-    ) -> Result<(Self, OpenReport), LogError> {
-        let (dirs, cluster_id) = lock_and_format(config)?;
+    ) -> Result<(LogManager, OpenReport), LogError> {
+        let Self { dirs, cluster_id } = self;
         let mut report = OpenReport { clean: true, ..OpenReport::default() };
         let mut logs: HashMap<String, BTreeMap<i32, Arc<Log>>> = HashMap::new();
         for dir in &dirs {
@@ -91,9 +100,38 @@ impl LogManager {
                 logs.entry(log.topic().to_owned()).or_default().insert(log.partition(), Arc::new(log));
             }
         }
-        let manager = Self { dirs, cluster_id, logs: RwLock::new(logs), checkpointing: Mutex::new(()) };
+        let manager = LogManager {
+            dirs,
+            cluster_id,
+            logs: RwLock::new(logs),
+            checkpointing: Mutex::new(()),
+            cleaning: Mutex::default(),
+        };
         manager.checkpoint()?;
         Ok((manager, report))
+    }
+}
+
+impl LogManager {
+    /// Locks, formats if empty, and opens all log directories; `config_of` gives a topic's settings. Blocking: recovery after a crash reads up to a segment per
+    /// partition.
+    ///
+    /// # Errors
+    /// A directory is locked, belongs to another node or cluster, or cannot be read.
+    pub fn open(
+        config: &ManagerConfig,
+        config_of: &(dyn Fn(&str) -> LogConfig + Sync),
+    ) -> Result<(Self, OpenReport), LogError> {
+        Self::lock(config)?.open(config, config_of)
+    }
+
+    /// Locks the directories, and formats empty ones; what else lies in them may then be read before the logs are opened.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub fn lock(config: &ManagerConfig) -> Result<LockedDirs, LogError> {
+        let (dirs, cluster_id) = lock_and_format(config)?;
+        Ok(LockedDirs { dirs, cluster_id })
     }
 
     /// The cluster id in `meta.properties`.
@@ -109,6 +147,12 @@ impl LogManager {
     /// The first failure of any log directory.
     pub fn health(&self) -> Result<(), LogError> {
         self.dirs.iter().try_for_each(|dir| dir.env.flusher.health())
+    }
+
+    /// Directories that failed, each with its error; their partitions are offline, those of the others go on.
+    pub fn failed_dirs(&self) -> Vec<(PathBuf, LogError)> {
+        let failed = |dir: &Dir| dir.env.flusher.health().err().map(|error| (dir.env.path.clone(), error));
+        self.dirs.iter().filter_map(failed).collect()
     }
 
     /// Flush calls made so far, all directories together.
@@ -158,7 +202,8 @@ impl LogManager {
         disk.create_dir_all(&path).map_err(|error| LogError::io("create", &path, &error))?;
         meta::write_topic_id(disk, &path, topic_id)?;
         super::disk::replace_file(disk, &path.join(EPOCH_CHECKPOINT), Epochs::default().encode().as_bytes())?;
-        let hints = OpenHints { config, clean: false, recovery_point: 0, start: 0, high_watermark: 0, now_ms };
+        let hints =
+            OpenHints { config, clean: false, recovery_point: 0, start: 0, high_watermark: 0, cleaned_to: -1, now_ms };
         let (log, _) = Log::open(dir.env.clone(), &path, topic, partition, hints)?;
         disk.sync_dir(&dir.env.path).map_err(|error| LogError::io("flush", &dir.env.path, &error))?;
         let log = Arc::new(log);
@@ -179,6 +224,7 @@ impl LogManager {
             logs.remove(topic);
         }
         drop(logs);
+        self.forget_cleaning(&log);
         let gone = log.retire(fastrand::u128(..))?;
         let due = now_ms.saturating_add(log.config().file_delete_delay_ms);
         if let Some(dir) = self.dirs.iter().find(|dir| Arc::ptr_eq(&dir.env, &log.env)) {
@@ -255,6 +301,7 @@ impl LogManager {
             write(HIGH_WATERMARKS, &offsets(&|log| Some(log.high_watermark())))?;
             // As Kafka: only starts that the first segment's name does not tell.
             write(LOG_STARTS, &offsets(&|log| log.start_inside_segment()))?;
+            write(CLEANED_TO, &offsets(&|log| log.cleaned_to()))?;
         }
         Ok(())
     }
@@ -354,13 +401,14 @@ fn open_partitions(
     let (disk, root) = (&*env.disk, &env.path);
     let read = |name: &str| checkpoint::read_offsets(disk, &root.join(name));
     let (points, watermarks, starts) = (read(RECOVERY_POINTS)?, read(HIGH_WATERMARKS)?, read(LOG_STARTS)?);
+    let cleaned = read(CLEANED_TO)?;
     let mut found = Vec::new();
     for entry in disk.list(root).map_err(|error| LogError::io("list", root, &error))? {
         let path = root.join(&entry.name);
         if entry.is_dir && entry.name.ends_with(DELETE_DIR) {
             disk.remove_dir_all(&path).map_err(|error| LogError::io("remove", &path, &error))?;
         } else if entry.is_dir
-            && let Some((topic, partition)) = parse_partition_dir(&entry.name)
+            && let Some((topic, partition)) = partition_of_dir(&entry.name)
         {
             found.push((path, topic.to_owned(), partition));
         }
@@ -374,6 +422,7 @@ fn open_partitions(
             recovery_point: at(&points),
             start: at(&starts),
             high_watermark: at(&watermarks),
+            cleaned_to: cleaned.get(&key).copied().unwrap_or(-1),
             now_ms,
         };
         Log::open(env.clone(), path, topic, *partition, hints)

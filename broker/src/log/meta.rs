@@ -75,6 +75,11 @@ pub(crate) fn read_topic_id(disk: &dyn Disk, dir: &Path) -> Result<Uuid, LogErro
     Ok(id.and_then(|id| id.trim().parse().ok()).unwrap_or(Uuid::ZERO))
 }
 
+/// The topic id of a partition's directory on the real disk; zero if there is none, or it cannot be read.
+pub fn topic_id_of_dir(dir: &Path) -> Uuid {
+    read_topic_id(&super::RealDisk, dir).unwrap_or(Uuid::ZERO)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //! manager.rs    LogManager: all partitions of all log directories, checkpoints, lock, clean shutdown
 //! partition.rs  Log: one partition: append, roll; read.rs: fetch and look-ups; retain.rs: retention, truncation
 //! recover.rs    opening after a clean or unclean stop; replay.rs: producers from the log; segment.rs, index.rs, scan.rs: one segment
+//! clean/        compaction
 //! flush.rs      group commit; disk.rs: the only door to the file system
 //! ```
 //! Calls are blocking and short: a write of 16 KiB to the page cache costs some 6 us, less than a hop to another thread, so small ones run where they are
@@ -15,6 +16,7 @@
 //! - After a failed flush nothing in that directory is acknowledged any more.
 
 mod checkpoint;
+mod clean;
 mod disk;
 mod epochs;
 mod error;
@@ -40,10 +42,12 @@ mod tests;
 
 use std::time::Duration;
 
+pub use clean::{CleanerConfig, CleanerStats, CleaningDone, Uncleanable};
 pub use disk::{DirEntry, DirLock, Disk, DiskFile, RealDisk, Stat};
 pub use error::LogError;
-pub use manager::{LogManager, ManagerConfig, OpenReport};
-pub use meta::MetaProperties;
+pub use manager::{LockedDirs, LogManager, ManagerConfig, OpenReport};
+pub use meta::{MetaProperties, topic_id_of_dir};
+pub use names::partition_of_dir;
 pub use partition::{Appended, Log, Placing};
 pub use read::{Fetched, TimestampOffset};
 pub use recover::RecoveryReport;
@@ -78,12 +82,30 @@ pub struct LogConfig {
     pub retention_bytes: i64,
     /// `cleanup.policy` has `delete`: the two settings above count.
     pub delete: bool,
-    /// Offsets may have holes (compacted or mirrored topics). Without, recovery takes a hole for damage.
+    /// Offsets may have holes anywhere (a mirrored topic, or files that another broker compacted). Without, recovery takes a hole for damage, except where
+    /// compaction may have made it.
     pub offset_gaps: bool,
+    /// `cleanup.policy` has `compact`.
+    pub compact: bool,
+    /// `delete.retention.ms`: tombstones and markers stay for so long after the first cleaning that meets them.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`; a segment of a compacted topic is also rolled by it.
+    pub max_compaction_lag_ms: i64,
+    /// `min.cleanable.dirty.ratio`, in millionths.
+    pub dirty_ratio_min_ppm: u32,
     /// `file.delete.delay.ms`: wait between the renaming of a file to `.deleted` and its removal.
     pub file_delete_delay_ms: i64,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+}
+
+impl LogConfig {
+    /// Age at which a segment is rolled: records of the active segment are never compacted, so `max.compaction.lag.ms` bounds it too.
+    pub(crate) fn roll_ms(&self) -> i64 {
+        if self.compact { self.segment_ms.min(self.max_compaction_lag_ms) } else { self.segment_ms }
+    }
 }
 
 impl Default for LogConfig {
@@ -99,6 +121,11 @@ impl Default for LogConfig {
             retention_bytes: -1,
             delete: true,
             offset_gaps: false,
+            compact: false,
+            delete_retention_ms: DAY_MS,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            dirty_ratio_min_ppm: 500_000,
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: DAY_MS,
         }

@@ -6,8 +6,14 @@ use std::path::{Path, PathBuf};
 const NAME_BYTES_MAX: usize = 255;
 /// Ending of a segment file that waits to be unlinked.
 pub(crate) const DELETED: &str = ".deleted";
+/// Ending of a compacted segment that is being written (Kafka's name; removed at the start).
+pub(crate) const CLEANED: &str = ".cleaned";
+/// Ending of a compacted segment that is whole and takes the place of those it was made from, also after a crash.
+pub(crate) const SWAP: &str = ".swap";
 /// Ending of a partition directory that waits to be removed.
 pub(crate) const DELETE_DIR: &str = "-delete";
+/// Kafka's metadata log.
+const CLUSTER_METADATA: &str = "__cluster_metadata";
 /// Text file with the leader epochs of a partition.
 pub(crate) const EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 /// Text file with the topic id of a partition.
@@ -50,6 +56,11 @@ pub(crate) fn segment_file(dir: &Path, base: i64, kind: FileKind) -> PathBuf {
     dir.join(format!("{base:020}.{}", kind.ending()))
 }
 
+/// As [`segment_file`], with one more ending.
+pub(crate) fn segment_file_as(dir: &Path, base: i64, kind: FileKind, ending: &str) -> PathBuf {
+    dir.join(format!("{base:020}.{}{ending}", kind.ending()))
+}
+
 /// Base offset and kind of a segment file's name.
 pub(crate) fn parse_segment_file(name: &str) -> Option<(i64, FileKind)> {
     let (base, ending) = name.split_once('.')?;
@@ -71,6 +82,11 @@ pub(crate) fn parse_partition_dir(name: &str) -> Option<(&str, i32)> {
         return None;
     }
     Some((topic, partition.parse().ok()?))
+}
+
+/// As [`parse_partition_dir`], without the metadata log that Kafka keeps beside the partitions: it is not a broker's to open.
+pub fn partition_of_dir(name: &str) -> Option<(&str, i32)> {
+    parse_partition_dir(name).filter(|(topic, _)| *topic != CLUSTER_METADATA)
 }
 
 /// `<topic>-<partition>.<32 hex digits>-delete`, the topic cut so that the name stays legal. `unique` tells deletions of one name apart.
@@ -101,6 +117,7 @@ mod tests {
         assert_eq!(parse_partition_dir("a-b.c-12"), Some(("a-b.c", 12)));
         assert_eq!(parse_partition_dir("topic-0.0123-delete"), None);
         assert_eq!(parse_partition_dir("-1"), None);
+        assert_eq!((partition_of_dir("__cluster_metadata-0"), partition_of_dir("a-0")), (None, Some(("a", 0))));
     }
 
     #[test]

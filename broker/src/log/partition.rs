@@ -11,14 +11,14 @@ use causeway_wire::Uuid;
 use causeway_wire::records::{BatchHeader, BatchView};
 use tokio::sync::watch;
 
-use super::disk::{Disk, DiskFile, replace_file, write_all_at};
+use super::disk::{Disk, replace_file, write_all_at};
 use super::epochs::Epochs;
 use super::error::LogError;
 use super::flush::{Dirty, FlushMark, Flusher, Sealed};
 use super::handles::Handles;
 use super::judge::{judge, producer_batch};
 use super::names::{EPOCH_CHECKPOINT, FileKind, segment_file};
-use super::segment::Segment;
+use super::segment::{Segment, create_segment_files};
 use super::txn_index::{self, AbortedTxn};
 use super::{FlushPolicy, LogConfig, blocking, snapshot};
 use crate::core::producer_state::{CompletedTxn, ProducerState, Undo};
@@ -111,6 +111,10 @@ pub struct Log {
     pub(crate) end: AtomicI64,
     pub(crate) high_watermark: AtomicI64,
     pub(crate) mark: Arc<FlushMark>,
+    /// Counts the times that names of the log's files went to other files (compaction, truncation); moved under the lock, before the first of them.
+    pub(crate) generation: AtomicU64,
+    /// Compacted up to here (`cleaner-offset-checkpoint`), -1 for never.
+    pub(crate) cleaned_to: AtomicI64,
     pub(crate) inner: Mutex<Inner>,
 }
 
@@ -427,17 +431,6 @@ impl Log {
         Ok(())
     }
 
-    /// The open log file of a segment.
-    pub(crate) fn log_file(&self, dir: &Path, base: i64) -> Result<Arc<dyn DiskFile>, LogError> {
-        self.open_file(dir, base, FileKind::Log)
-    }
-
-    pub(crate) fn open_file(&self, dir: &Path, base: i64, kind: FileKind) -> Result<Arc<dyn DiskFile>, LogError> {
-        let path = || segment_file(dir, base, kind);
-        let opened = self.env.handles.get(&*self.env.disk, (self.id, base, kind), false, path);
-        opened.map_err(|error| LogError::io("open", &path(), &error))
-    }
-
     pub(crate) fn check_open(&self, inner: &Inner) -> Result<(), LogError> {
         if inner.deleted { Err(LogError::Deleted) } else { self.env.flusher.health() }
     }
@@ -467,15 +460,4 @@ fn place_header(header: &mut BatchHeader, placing: Placing, end: i64, latest: Op
         _ if header.last_offset_delta < 0 => Err(LogError::BadAppend("the last offset delta is negative".to_owned())),
         _ => Ok(()),
     }
-}
-
-/// Makes a segment's empty files.
-pub(crate) fn create_segment_files(disk: &dyn Disk, dir: &Path, base: i64) -> Result<(), LogError> {
-    for kind in [FileKind::Log, FileKind::Index, FileKind::TimeIndex] {
-        let path = segment_file(dir, base, kind);
-        // A leftover of a roll that failed half-way must not lend its bytes to the new segment.
-        let made = disk.open(&path, true).and_then(|file| file.set_len(0));
-        made.map_err(|error| LogError::io("create", &path, &error))?;
-    }
-    Ok(())
 }

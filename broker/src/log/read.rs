@@ -39,6 +39,7 @@ pub struct TimestampOffset {
 
 /// A segment as it was when the lock was held.
 struct View {
+    generation: u64,
     dir: Arc<Path>,
     base: i64,
     size: u64,
@@ -47,10 +48,11 @@ struct View {
 }
 
 impl View {
-    fn of(dir: &Arc<Path>, segment: &Segment, offset: i64) -> Self {
+    fn of(log: &Log, dir: &Arc<Path>, segment: &Segment, offset: i64) -> Self {
         let relative = segment.clamp_relative(offset);
         let index = segment.index.probe(|raw| OffsetEntry::decode(raw).relative <= relative);
-        Self { dir: dir.clone(), base: segment.base, size: segment.size, index, max_time: segment.max_time }
+        let (dir, generation) = (dir.clone(), log.generation());
+        Self { generation, dir, base: segment.base, size: segment.size, index, max_time: segment.max_time }
     }
 }
 
@@ -61,6 +63,40 @@ impl Log {
     /// # Errors
     /// `offset` is before the log's start or after its end; the files cannot be read.
     pub fn read(&self, offset: i64, max_bytes: usize, upper: i64) -> Result<Fetched, LogError> {
+        self.steady(|| self.read_once(offset, max_bytes, upper))
+    }
+
+    /// As [`read`](Self::read), with the aborted transactions that a reader of `read_committed` has to leave out of what was read, by first offset. Read
+    /// together: compaction takes aborted records and their entries away at once.
+    ///
+    /// # Errors
+    /// As of [`read`](Self::read).
+    pub fn read_committed(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        upper: i64,
+    ) -> Result<(Fetched, Vec<AbortedTxn>), LogError> {
+        self.steady(|| {
+            let fetched = self.read_once(offset, max_bytes, upper)?;
+            let aborted = self.aborted_once(offset, fetched.next_offset)?;
+            Ok((fetched, aborted))
+        })
+    }
+
+    /// Reads until no other file got a name of this log's files meanwhile: then all that was read belongs together. Each new round needs another
+    /// compaction or truncation of this log within the time of one read.
+    fn steady<T>(&self, read: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
+        loop {
+            let generation = self.generation();
+            let found = read();
+            if self.generation() == generation {
+                return found;
+            }
+        }
+    }
+
+    fn read_once(&self, offset: i64, max_bytes: usize, upper: i64) -> Result<Fetched, LogError> {
         let mut at = offset;
         loop {
             let Some((view, next_base)) = self.view(offset, at)?.filter(|_| offset < upper) else {
@@ -95,7 +131,7 @@ impl Log {
         }
         let found = inner.segments.range(..=at).next_back().or_else(|| inner.segments.iter().next());
         let next = inner.segments.range(at.saturating_add(1)..).next().map(|(base, _)| *base);
-        Ok(found.map(|(_, segment)| (View::of(&inner.dir, segment, offset), next)))
+        Ok(found.map(|(_, segment)| (View::of(self, &inner.dir, segment, offset), next)))
     }
 
     fn out_of_range(&self, offset: i64) -> LogError {
@@ -103,7 +139,7 @@ impl Log {
     }
 
     fn read_segment(&self, view: &View, offset: i64, max: usize, upper: i64) -> Result<Option<Fetched>, LogError> {
-        let file = self.log_file(&view.dir, view.base)?;
+        let file = self.open_file(view.generation, &view.dir, view.base, FileKind::Log)?;
         let fail = |error: io::Error| LogError::io("read", &segment_file(&view.dir, view.base, FileKind::Log), &error);
         let Some((pos, first)) = self.locate(view, &*file, offset).map_err(fail)? else { return Ok(None) };
         if first.last_offset() >= upper {
@@ -136,7 +172,7 @@ impl Log {
             Probe::Found(raw) => raw,
             Probe::OnDisk(0) => return None,
             Probe::OnDisk(entries) => {
-                let file = self.open_file(&view.dir, view.base, FileKind::Index).ok()?;
+                let file = self.open_file(view.generation, &view.dir, view.base, FileKind::Index).ok()?;
                 search_file(&*file, entries, |raw| OffsetEntry::decode(raw).relative <= relative).ok()??.1
             }
         };
@@ -149,18 +185,20 @@ impl Log {
     /// # Errors
     /// Files cannot be read, or a batch cannot be decoded.
     pub fn offset_for_timestamp(&self, timestamp: i64, upper: i64) -> Result<Option<TimestampOffset>, LogError> {
-        blocking(usize::MAX, || {
-            for view in self.views_by_time() {
-                if view.max_time < timestamp {
-                    continue;
-                }
-                let matches = |time: i64| time >= timestamp;
-                if let Some(found) = self.first_record(&view, self.time_hint(&view, timestamp)?, upper, &matches)? {
-                    return Ok(Some(found));
-                }
+        blocking(usize::MAX, || self.steady(|| self.offset_for_timestamp_once(timestamp, upper)))
+    }
+
+    fn offset_for_timestamp_once(&self, timestamp: i64, upper: i64) -> Result<Option<TimestampOffset>, LogError> {
+        for view in self.views_by_time() {
+            if view.max_time < timestamp {
+                continue;
             }
-            Ok(None)
-        })
+            let matches = |time: i64| time >= timestamp;
+            if let Some(found) = self.first_record(&view, self.time_hint(&view, timestamp)?, upper, &matches)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// The first record with the largest time of all below `upper` (ListOffsets -3, KIP-734).
@@ -168,28 +206,30 @@ impl Log {
     /// # Errors
     /// Files cannot be read, or a batch cannot be decoded.
     pub fn offset_of_max_timestamp(&self, upper: i64) -> Result<Option<TimestampOffset>, LogError> {
-        blocking(usize::MAX, || {
-            let mut views = self.views_by_time();
-            // The oldest of those with the largest time: the sort is stable.
-            views.sort_by_key(|view| std::cmp::Reverse(view.max_time));
-            for view in views.into_iter().filter(|view| view.max_time > NO_TIMESTAMP) {
-                let largest = self.largest_time(&view, upper)?;
-                if largest == NO_TIMESTAMP {
-                    continue;
-                }
-                let found = self.first_record(&view, 0, upper, &|time| time >= largest)?;
-                if found.is_some() {
-                    return Ok(found);
-                }
+        blocking(usize::MAX, || self.steady(|| self.offset_of_max_timestamp_once(upper)))
+    }
+
+    fn offset_of_max_timestamp_once(&self, upper: i64) -> Result<Option<TimestampOffset>, LogError> {
+        let mut views = self.views_by_time();
+        // The oldest of those with the largest time: the sort is stable.
+        views.sort_by_key(|view| std::cmp::Reverse(view.max_time));
+        for view in views.into_iter().filter(|view| view.max_time > NO_TIMESTAMP) {
+            let largest = self.largest_time(&view, upper)?;
+            if largest == NO_TIMESTAMP {
+                continue;
             }
-            Ok(None)
-        })
+            let found = self.first_record(&view, 0, upper, &|time| time >= largest)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     fn views_by_time(&self) -> Vec<View> {
         let inner = self.lock();
         let start = self.start_offset();
-        inner.segments.values().map(|segment| View::of(&inner.dir, segment, start)).collect()
+        inner.segments.values().map(|segment| View::of(self, &inner.dir, segment, start)).collect()
     }
 
     /// Position from which to look for `timestamp`. An entry says that all before its batch is older than its time, so it may be used only if its time is
@@ -205,14 +245,14 @@ impl Log {
             Probe::OnDisk(0) => None,
             Probe::OnDisk(entries) => {
                 let path = segment_file(&view.dir, view.base, FileKind::TimeIndex);
-                let file = self.open_file(&view.dir, view.base, FileKind::TimeIndex)?;
+                let file = self.open_file(view.generation, &view.dir, view.base, FileKind::TimeIndex)?;
                 search_file(&*file, entries, |raw| TimeEntry::decode(raw).timestamp <= timestamp)
                     .map_err(|error| LogError::io("read", &path, &error))?
                     .map(|(_, raw)| raw)
             }
         };
         let Some(entry) = raw.map(|raw| TimeEntry::decode(&raw)) else { return Ok(0) };
-        let file = self.log_file(&view.dir, view.base)?;
+        let file = self.open_file(view.generation, &view.dir, view.base, FileKind::Log)?;
         let found = self
             .locate(view, &*file, view.base + i64::from(entry.relative))
             .map_err(|error| LogError::io("read", &segment_file(&view.dir, view.base, FileKind::Log), &error))?;
@@ -272,7 +312,7 @@ impl Log {
         upper: i64,
         mut visit: impl FnMut(&mut dyn FnMut() -> Result<Option<Bytes>, LogError>, &BatchHeader) -> Result<bool, LogError>,
     ) -> Result<(), LogError> {
-        let file = self.log_file(&view.dir, view.base)?;
+        let file = self.open_file(view.generation, &view.dir, view.base, FileKind::Log)?;
         let fail = |error: io::Error| LogError::io("read", &segment_file(&view.dir, view.base, FileKind::Log), &error);
         let mut scan = Scan::new(&*file, from, view.size, HEADERS_CHUNK);
         while let Found::Batch(pos, header) = scan.step().map_err(fail)? {
@@ -288,6 +328,10 @@ impl Log {
     /// # Errors
     /// An index file cannot be read.
     pub fn aborted_txns(&self, from: i64, to: i64) -> Result<Vec<AbortedTxn>, LogError> {
+        self.steady(|| self.aborted_once(from, to))
+    }
+
+    fn aborted_once(&self, from: i64, to: i64) -> Result<Vec<AbortedTxn>, LogError> {
         let (dir, bases): (Arc<Path>, Vec<i64>) = {
             let inner = self.lock();
             let first = inner.segments.range(..=from).next_back().map_or(from, |(base, _)| *base);

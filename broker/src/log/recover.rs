@@ -4,21 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use causeway_wire::records::BatchHeader;
 
+use super::clean::settle_swaps;
 use super::disk::{Disk, DiskFile, read_file, replace_file};
 use super::epochs::Epochs;
 use super::error::LogError;
 use super::flush::FlushMark;
 use super::index::{Index, OFFSET_ENTRY, OffsetEntry, TIME_ENTRY, TimeEntry};
 use super::names::{EPOCH_CHECKPOINT, FileKind, parse_segment_file, segment_file};
-use super::partition::{DirEnv, Inner, Log, create_segment_files, next_log_id};
+use super::partition::{DirEnv, Inner, Log, next_log_id};
 use super::replay::replay;
 use super::scan::{Found, HEADERS_CHUNK, RECOVERY_CHUNK, Scan};
-use super::segment::Segment;
+use super::segment::{Segment, create_segment_files};
 use super::{LogConfig, meta, snapshot, txn_index};
 use crate::core::producer_state::ProducerState;
 use crate::core::verification::Verifications;
@@ -54,6 +55,8 @@ pub(crate) struct OpenHints {
     pub(crate) recovery_point: i64,
     pub(crate) start: i64,
     pub(crate) high_watermark: i64,
+    /// Compacted up to here, -1 for never or not known.
+    pub(crate) cleaned_to: i64,
     pub(crate) now_ms: i64,
 }
 
@@ -104,14 +107,7 @@ impl Log {
         opening.settle_epochs(&segments, start, end)?;
         let (producers, snapshots) = opening.producers(&segments, snapshots, end)?;
         opening.flush_touched()?;
-        for (base, segment) in &mut segments {
-            // That of a recovered segment was written anew.
-            let path = segment_file(dir, *base, FileKind::TxnIndex);
-            segment.no_aborts = match opening.touched.contains(base) {
-                true => disk.stat(&path).map_err(|error| LogError::io("look at", &path, &error))?.is_none(),
-                false => !opening.with_aborts.contains(base),
-            };
-        }
+        txn_index::look(&*disk, dir, &mut segments, &opening.touched, &opening.with_aborts)?;
         let mut report = opening.report;
         report.end_offset = end;
         report.lost_committed = hints.high_watermark > end;
@@ -138,6 +134,8 @@ impl Log {
             end: AtomicI64::new(end),
             high_watermark: AtomicI64::new(hints.high_watermark.clamp(start, end)),
             mark: Arc::new(FlushMark::new(end, recovery_point)),
+            generation: AtomicU64::new(0),
+            cleaned_to: AtomicI64::new(hints.cleaned_to),
             inner: Mutex::new(inner),
         };
         Ok((log, report))
@@ -147,7 +145,12 @@ impl Log {
 impl Opening<'_> {
     /// Base offsets of segments and offsets of snapshots; leftovers are removed.
     fn list(&mut self) -> Result<(Vec<i64>, BTreeSet<i64>), LogError> {
-        let entries = self.disk.list(self.dir).map_err(|error| LogError::io("list", self.dir, &error))?;
+        let (disk, dir) = (self.disk, self.dir);
+        let list = || disk.list(dir).map_err(|error| LogError::io("list", dir, &error));
+        let mut entries = list()?;
+        if settle_swaps(disk, dir, entries.iter().map(|entry| entry.name.as_str()))? {
+            entries = list()?;
+        }
         let files: Vec<_> = entries.iter().filter(|entry| !entry.is_dir).collect();
         let named = |wanted: FileKind| {
             let parsed = files.iter().filter_map(|file| parse_segment_file(&file.name));
@@ -180,7 +183,7 @@ impl Opening<'_> {
         };
         for (at, &base) in bases.iter().enumerate() {
             let (later, next) = (&bases[at + 1..], bases.get(at + 1).copied());
-            let hole = base > end && base >= doubt_from && !self.hints.config.offset_gaps;
+            let hole = base > end && base >= doubt_from && !self.hole_may_be(end, false);
             if base < end || hole {
                 self.report
                     .cause
@@ -294,7 +297,7 @@ impl Opening<'_> {
                 Found::End => break,
                 Found::Bad(_, why) => bad = Some(why),
                 Found::Batch(pos, header) => {
-                    bad = self.misplaced(&header, base, end);
+                    bad = self.misplaced(&header, base, end, later.is_empty());
                     if bad.is_none() && !scan.crc_holds(pos, &header).map_err(|error| self.fail(base, &error))? {
                         bad = Some(format!("CRC of the batch at offset {} is wrong", header.base_offset));
                     }
@@ -321,9 +324,9 @@ impl Opening<'_> {
     }
 
     /// Why a batch cannot stand here, by the fields that its CRC does not cover.
-    fn misplaced(&self, header: &BatchHeader, base: i64, end: i64) -> Option<String> {
+    fn misplaced(&self, header: &BatchHeader, base: i64, end: i64, last: bool) -> Option<String> {
         let offset = header.base_offset;
-        let gap = offset > end && !self.hints.config.offset_gaps;
+        let gap = offset > end && !self.hole_may_be(end, last);
         if offset < end || gap || header.last_offset() - base > i64::from(i32::MAX) {
             return Some(format!("offset {offset}, expected {end}"));
         }
@@ -337,6 +340,15 @@ impl Opening<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Whether offsets may be missing at `at`. Compaction leaves holes only below the recovery point that is on disk, and never in the active segment;
+    /// elsewhere a hole is a base offset gone wrong, which no CRC covers. A compacted log gets the benefit of the doubt: its recovery point may be another broker's.
+    fn hole_may_be(&self, at: i64, last_segment: bool) -> bool {
+        let hints = &self.hints;
+        let compacted = hints.config.compact || hints.cleaned_to >= 0;
+        let sealed = !last_segment || hints.recovery_point == 0;
+        hints.config.offset_gaps || at < hints.recovery_point || (compacted && sealed)
     }
 
     fn note_epoch(&mut self, header: &BatchHeader) {
@@ -402,7 +414,11 @@ impl Opening<'_> {
             best = (found, older);
         }
         let (snapshot, from) = best;
-        let (mut state, ended) = replay(self.disk, self.dir, segments, snapshot, from)?;
+        // After a clean stop the snapshot says all, and nothing of the last segment is read.
+        let (mut state, ended) = match from == end {
+            true => (snapshot, Vec::new()),
+            false => replay(self.disk, self.dir, segments, snapshot, from)?,
+        };
         for &base in self.touched.iter().filter(|base| **base >= from) {
             txn_index::rewrite(self.disk, self.dir, base, segments, &ended)?;
         }

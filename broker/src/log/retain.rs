@@ -70,7 +70,8 @@ impl Log {
         let config = &inner.config;
         let before_start = next.is_some() && after <= self.start_offset();
         let too_old = config.delete && config.retention_ms >= 0 && {
-            let time = if segment.max_time >= 0 { segment.max_time } else { self.modified_ms(inner, segment.base)? };
+            let time =
+                if segment.max_time >= 0 { segment.max_time } else { self.modified_at(&inner.dir, segment.base)? };
             now_ms.saturating_sub(time) > config.retention_ms
         };
         // Only what is over the bound: the rest must still reach it.
@@ -81,8 +82,9 @@ impl Log {
         Ok((before_start || too_old || too_many).then(|| segment.clone()))
     }
 
-    fn modified_ms(&self, inner: &Inner, base: i64) -> Result<i64, LogError> {
-        let path = segment_file(&inner.dir, base, FileKind::Log);
+    /// Time of a segment's last change, ms.
+    pub(crate) fn modified_at(&self, dir: &Path, base: i64) -> Result<i64, LogError> {
+        let path = segment_file(dir, base, FileKind::Log);
         let stat = self.env.disk.stat(&path).map_err(|error| LogError::io("stat", &path, &error))?;
         Ok(stat.map_or(i64::MAX, |stat| stat.modified_ms))
     }
@@ -154,7 +156,7 @@ impl Log {
         self.drop_snapshots(inner, |offset| offset < first && offset != newest)
     }
 
-    fn drop_snapshots(&self, inner: &mut Inner, gone: impl Fn(i64) -> bool) -> Result<(), LogError> {
+    pub(crate) fn drop_snapshots(&self, inner: &mut Inner, gone: impl Fn(i64) -> bool) -> Result<(), LogError> {
         let stale: Vec<i64> = inner.snapshots.iter().copied().filter(|offset| gone(*offset)).collect();
         for offset in stale {
             self.remove_file(&segment_file(&inner.dir, offset, FileKind::Snapshot))?;
@@ -183,6 +185,7 @@ impl Log {
 
     fn cut(&self, inner: &mut Inner, offset: i64, now_ms: i64) -> Result<(), LogError> {
         let (disk, dir) = (&*self.env.disk, inner.dir.clone());
+        self.begin_generation();
         let later: Vec<i64> = inner.segments.range(offset..).map(|(base, _)| *base).collect();
         for base in later.into_iter().rev() {
             // The first segment stays, emptied; a log has at least one. The last one goes first, for good: at no time is there a hole.
@@ -216,6 +219,7 @@ impl Log {
         inner.ended.retain(|_, marker| *marker < end);
         self.end.store(end, Ordering::Release);
         self.high_watermark.fetch_min(end, Ordering::AcqRel);
+        self.cleaned_to.fetch_min(end, Ordering::AcqRel);
         self.mark.reset(end);
         Ok(())
     }

@@ -87,6 +87,11 @@ impl<'a> Scan<'a> {
         Ok((read == raw.len()).then(|| raw.into()))
     }
 
+    /// As [`bytes`](Self::bytes), through the buffer: for walks that need every batch.
+    pub(crate) fn buffered_bytes(&mut self, pos: u64, header: &BatchHeader) -> io::Result<Option<Bytes>> {
+        Ok(self.window(pos, header.size())?.map(Bytes::copy_from_slice))
+    }
+
     /// `len` bytes at `pos`, from the buffer if they are there.
     fn window(&mut self, pos: u64, len: usize) -> io::Result<Option<&[u8]>> {
         let buffered = pos >= self.buf_pos && pos + len as u64 <= self.buf_pos + self.buf.len() as u64;

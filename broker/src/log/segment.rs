@@ -9,7 +9,7 @@ use super::LogConfig;
 use super::disk::{Disk, DiskFile};
 use super::error::LogError;
 use super::index::{Index, OFFSET_ENTRY, OffsetEntry, TIME_ENTRY, TimeEntry};
-use super::names::{FileKind, segment_file};
+use super::names::{FileKind, segment_file, segment_file_as};
 use super::scan::{Found, HEADERS_CHUNK, Scan};
 
 /// A segment's size, times and indexes. Its files are opened through the directory's handle cache.
@@ -86,7 +86,7 @@ impl Segment {
             _ => now_ms.saturating_sub(self.created_ms),
         };
         before + header.size() as u64 > config.segment_bytes.min(i32::MAX as u64)
-            || age > config.segment_ms
+            || age > config.roll_ms()
             || self.index.bytes() + OFFSET_ENTRY > config.segment_index_bytes
             || self.times.bytes() + 2 * TIME_ENTRY > config.segment_index_bytes
             || !self.fits(header.last_offset())
@@ -112,9 +112,14 @@ impl Segment {
 
     /// Writes index entries that are still in memory; creates the files if need be.
     pub(crate) fn flush_indexes(&mut self, disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+        self.flush_indexes_as(disk, dir, "")
+    }
+
+    /// As [`flush_indexes`](Self::flush_indexes), to files with one more ending.
+    pub(crate) fn flush_indexes_as(&mut self, disk: &dyn Disk, dir: &Path, ending: &str) -> Result<(), LogError> {
         let base = self.base;
         let write = |kind, flush: &mut dyn FnMut(&dyn DiskFile) -> io::Result<()>| {
-            let path = segment_file(dir, base, kind);
+            let path = segment_file_as(dir, base, kind, ending);
             let outcome = disk.open(&path, true).and_then(|file| flush(&*file));
             outcome.map_err(|error| LogError::io("write", &path, &error))
         };
@@ -131,4 +136,15 @@ impl Segment {
     pub(crate) fn clamp_relative(&self, offset: i64) -> i32 {
         (offset - self.base).clamp(-1, i64::from(i32::MAX)) as i32
     }
+}
+
+/// Makes a segment's empty files.
+pub(crate) fn create_segment_files(disk: &dyn Disk, dir: &Path, base: i64) -> Result<(), LogError> {
+    for kind in [FileKind::Log, FileKind::Index, FileKind::TimeIndex] {
+        let path = segment_file(dir, base, kind);
+        // A leftover of a roll that failed half-way must not lend its bytes to the new segment.
+        let made = disk.open(&path, true).and_then(|file| file.set_len(0));
+        made.map_err(|error| LogError::io("create", &path, &error))?;
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `.txnindex`: the aborted transactions whose markers stand in a segment (KIP-98), for readers of `read_committed`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
@@ -104,6 +104,24 @@ pub(crate) fn rewrite(
         _ => {}
     }
     append(disk, &path, &aborted).map(|_| ())
+}
+
+/// Notes which segments have no file: of those `touched` by recovery it was written anew, the others had one if they are among `found`.
+pub(crate) fn look(
+    disk: &dyn Disk,
+    dir: &Path,
+    segments: &mut BTreeMap<i64, Segment>,
+    touched: &BTreeSet<i64>,
+    found: &BTreeSet<i64>,
+) -> Result<(), LogError> {
+    for (base, segment) in segments {
+        let path = segment_file(dir, *base, FileKind::TxnIndex);
+        segment.no_aborts = match touched.contains(base) {
+            true => disk.stat(&path).map_err(|error| LogError::io("look at", &path, &error))?.is_none(),
+            false => !found.contains(base),
+        };
+    }
+    Ok(())
 }
 
 /// Keeps the entries whose marker lies before `end`.

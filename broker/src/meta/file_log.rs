@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{MetaError, MetaImage, MetaRecord, MetadataLog};
 
-/// Folder inside the first log directory; its name cannot be that of a partition.
-const FOLDER: &str = "causeway-meta";
+/// Files in a log directory. No folder: Kafka, given the directory again, would refuse one whose name is not a partition's.
+const LOG: &str = "causeway-meta.log";
+const SNAPSHOT: &str = "causeway-meta.snapshot";
+/// Where they were first: a folder with `log` and `snapshot`.
+const FORMER_FOLDER: &str = "causeway-meta";
 /// Lines in the log before the image is written out instead: bounds the time a start takes to read them.
 const LINES_MAX: usize = 5_000;
 
@@ -27,20 +30,20 @@ pub struct FileLog {
 impl FileLog {
     /// Whether a data directory holds a metadata log.
     pub fn exists(log_dir: &Path) -> bool {
-        log_dir.join(FOLDER).is_dir()
+        log_dir.join(LOG).exists() || log_dir.join(FORMER_FOLDER).is_dir()
     }
 
     /// Opens or creates the log under a data directory and reads what it holds.
     pub fn open(log_dir: &Path) -> Result<(Self, MetaImage), MetaError> {
-        let folder = log_dir.join(FOLDER);
-        fs::create_dir_all(&folder).map_err(io_error(&folder))?;
+        let folder = log_dir.to_owned();
+        move_out_of_folder(log_dir)?;
         let mut image = MetaImage::default();
-        let snapshot = folder.join("snapshot");
+        let snapshot = folder.join(SNAPSHOT);
         if snapshot.exists() {
             // Written whole before it got its name: any damage is damage.
             replay(&snapshot, &mut image, true)?;
         }
-        let path = folder.join("log");
+        let path = folder.join(LOG);
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io_error(&path))?;
         let (good, lines) = replay(&path, &mut image, false)?;
         if file.metadata().map_err(io_error(&path))?.len() != good {
@@ -53,7 +56,7 @@ impl FileLog {
     }
 
     fn write_snapshot(&mut self, image: &MetaImage) -> Result<(), MetaError> {
-        let (temporary, target) = (self.folder.join("snapshot.tmp"), self.folder.join("snapshot"));
+        let (temporary, target) = (self.folder.join(format!("{SNAPSHOT}.tmp")), self.folder.join(SNAPSHOT));
         let mut out = File::create(&temporary).map_err(io_error(&temporary))?;
         out.write_all(&line(image.version, &image.snapshot())).map_err(io_error(&temporary))?;
         out.sync_all().map_err(io_error(&temporary))?;
@@ -72,7 +75,7 @@ impl MetadataLog for FileLog {
         if self.lines >= LINES_MAX {
             self.write_snapshot(image)?;
         }
-        let path = self.folder.join("log");
+        let path = self.folder.join(LOG);
         let before = self.file.metadata().map_err(io_error(&path))?.len();
         if let Err(source) = self.file.write_all(&line(image.version, records)) {
             // A part of the line may be there: taken back, the log is whole again.
@@ -134,6 +137,22 @@ fn replay(path: &Path, image: &mut MetaImage, whole: bool) -> Result<(u64, usize
     Ok((good as u64, lines))
 }
 
+/// The snapshot first: a crash in between leaves the log where it was, to be moved again.
+fn move_out_of_folder(log_dir: &Path) -> Result<(), MetaError> {
+    let former = log_dir.join(FORMER_FOLDER);
+    if !former.is_dir() {
+        return Ok(());
+    }
+    for (from, to) in [("snapshot", SNAPSHOT), ("log", LOG)] {
+        match fs::rename(former.join(from), log_dir.join(to)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(&former)(error)),
+            _ => sync_dir(log_dir)?,
+        }
+    }
+    fs::remove_dir_all(&former).map_err(io_error(&former))?;
+    sync_dir(log_dir)
+}
+
 fn sync_dir(dir: &Path) -> Result<(), MetaError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(io_error(dir))
 }
@@ -162,7 +181,7 @@ mod tests {
         let (mut log, image) = FileLog::open(dir.path()).unwrap();
         log.propose(&image, &[topic("a"), topic("b")]).unwrap();
         drop(log);
-        let path = dir.path().join(FOLDER).join("log");
+        let path = dir.path().join(LOG);
         let whole = fs::read(&path).unwrap();
         for extra in 1..40 {
             let mut torn = whole.clone();
@@ -175,12 +194,26 @@ mod tests {
     }
 
     #[test]
+    fn metadata_in_the_former_folder_is_found_and_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, image) = FileLog::open(dir.path()).unwrap();
+        log.propose(&image, &[topic("a")]).unwrap();
+        drop(log);
+        let folder = dir.path().join(FORMER_FOLDER);
+        fs::create_dir(&folder).unwrap();
+        fs::rename(dir.path().join(LOG), folder.join("log")).unwrap();
+        assert!(FileLog::exists(dir.path()));
+        assert_eq!(FileLog::open(dir.path()).unwrap().1.topics().count(), 1);
+        assert!(!folder.exists() && dir.path().join(LOG).exists());
+    }
+
+    #[test]
     fn damage_in_the_middle_is_an_error_not_a_silent_loss() {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, image) = FileLog::open(dir.path()).unwrap();
         log.propose(&image, &[topic("a")]).unwrap();
         log.propose(&image, &[topic("b")]).unwrap();
-        let path = dir.path().join(FOLDER).join("log");
+        let path = dir.path().join(LOG);
         let mut bytes = fs::read(&path).unwrap();
         bytes[20] ^= 1;
         fs::write(&path, bytes).unwrap();
@@ -203,7 +236,7 @@ mod tests {
     fn lines_left_behind_a_snapshot_are_not_applied_twice() {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, mut image) = FileLog::open(dir.path()).unwrap();
-        let path = dir.path().join(FOLDER).join("log");
+        let path = dir.path().join(LOG);
         for record in [topic("a"), MetaRecord::Partitions { name: "a".into(), added: vec![vec![1]] }] {
             log.propose(&image, std::slice::from_ref(&record)).unwrap();
             image.apply(&record);

@@ -9,6 +9,7 @@ pub mod controller;
 pub mod file_log;
 
 pub mod image;
+pub mod kraft;
 pub mod quotas;
 pub mod record;
 pub mod scram;

@@ -1,6 +1,7 @@
 //! A disk that refuses: full, slow to take bytes, failing to write, failing to flush.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use super::mem_disk::{Faults, MemDisk};
 use super::*;
@@ -211,4 +212,107 @@ fn many_appenders_share_flushes() {
     assert_eq!(log.end_offset(), (APPENDERS * EACH) as i64);
     let flushes = manager.flushes() - before;
     assert!(flushes < (APPENDERS * EACH) as u64 / 2, "{flushes} flushes for {} appends", APPENDERS * EACH);
+}
+
+#[test]
+fn a_directory_that_failed_takes_only_its_own_partitions_offline() {
+    let disk = MemDisk::default();
+    let dirs = vec![PathBuf::from("/one"), PathBuf::from("/other")];
+    let config = ManagerConfig { disk: Arc::new(disk.clone()), dirs, ..config(Path::new("/unused")) };
+    let (manager, _) = open(&config);
+    let create = |partition| manager.create("t", partition, Uuid([5; 16]), small(), NOW).unwrap();
+    let (log, other) = (create(0), create(1));
+    log.begin_epoch(0).unwrap();
+    other.begin_epoch(0).unwrap();
+    assert_ne!(log.log_dir(), other.log_dir(), "each where there are fewest");
+    runtime().block_on(async {
+        disk.set_faults(Faults { sync: Some(0), ..Faults::default() });
+        append(&log, 0).unwrap();
+        assert!(log.wait_durable(1).await.is_err());
+        append(&other, 0).unwrap();
+        other.wait_durable(1).await.unwrap();
+    });
+    let failed = manager.failed_dirs();
+    assert_eq!(failed.iter().map(|(dir, _)| dir.as_path()).collect::<Vec<_>>(), [log.log_dir()]);
+    assert!(matches!(append(&log, 1), Err(LogError::DirFailed { .. })));
+    assert_eq!(create(2).log_dir(), other.log_dir(), "new ones go where it works");
+    manager.checkpoint().unwrap();
+    assert!(manager.shutdown(1).is_err());
+    let marked = |dir: &Path| disk.content(&dir.join(".kafka_cleanshutdown")).is_some();
+    assert!(marked(other.log_dir()) && !marked(log.log_dir()), "clean where it was");
+}
+
+#[test]
+fn a_failed_read_is_an_error_to_the_reader_and_never_other_data() {
+    let (disk, _manager, log) = mem(FlushPolicy::Ack);
+    for n in 0..60 {
+        append(&log, n).unwrap();
+    }
+    let whole = read_all(&log, 0);
+    let mut failures = 0;
+    for at in 0..40 {
+        for offset in [0, 17, 59] {
+            disk.set_faults(Faults { read: Some(at), ..Faults::default() });
+            match log.read(offset, 700, i64::MAX) {
+                Ok(found) => assert!(whole.iter().any(|batch| found.bytes.starts_with(&batch.bytes))),
+                Err(error) => {
+                    assert!(matches!(error, LogError::Io { .. }), "{error}");
+                    failures += 1;
+                }
+            }
+        }
+    }
+    assert!(failures > 0);
+    disk.set_faults(Faults::default());
+    assert_eq!(read_all(&log, 0), whole, "it was the disk, not the log");
+}
+
+#[test]
+fn a_failed_read_at_the_start_stops_the_start_and_cuts_nothing() {
+    let (disk, manager, log) = mem(FlushPolicy::Ack);
+    for n in 0..60 {
+        append(&log, n).unwrap();
+    }
+    log.env.flusher.barrier().unwrap();
+    manager.checkpoint().unwrap();
+    let (whole, image) = (read_all(&log, 0), disk.copied());
+    drop((manager, log));
+    let mut refused = 0;
+    for at in 0..60 {
+        let disk = image.copied();
+        let config = ManagerConfig { disk: Arc::new(disk.clone()), ..config(Path::new("/logs")) };
+        disk.set_faults(Faults { read: Some(at), ..Faults::default() });
+        refused += usize::from(LogManager::open(&config, &|_| small()).is_err());
+        disk.set_faults(Faults::default());
+        let (manager, _) = open(&config);
+        assert_eq!(read_all(&manager.get("t", 0).unwrap(), 0), whole, "read {at}");
+    }
+    assert!(refused > 5, "{refused}");
+}
+
+#[test]
+fn a_failed_flush_of_compaction_is_final_too_and_the_old_segments_are_still_there() {
+    let compacted = LogConfig { compact: true, delete: false, dirty_ratio_min_ppm: 0, ..small() };
+    let cleaner = CleanerConfig { map_bytes_max: 1 << 20, bytes_per_second_max: 0.0, backoff_ms: 0 };
+    let mut failed = 0;
+    for at in 0..12 {
+        let (disk, manager, log) = mem(FlushPolicy::Ack);
+        log.set_config(compacted);
+        for n in 0..60 {
+            append(&log, n).unwrap();
+        }
+        log.env.flusher.barrier().unwrap();
+        log.set_high_watermark(log.end_offset());
+        disk.set_faults(Faults { sync: Some(at), ..Faults::default() });
+        let done = manager.clean_next(&cleaner, NOW, &std::sync::atomic::AtomicBool::new(false));
+        failed += usize::from(done.is_none());
+        disk.set_faults(Faults::default());
+        let config = ManagerConfig { disk: Arc::new(disk.copied()), ..config(Path::new("/logs")) };
+        let (manager, _) = LogManager::open(&config, &|_| compacted).unwrap();
+        let log = manager.get("t", 0).unwrap();
+        assert_eq!(log.end_offset(), 60, "flush {at}");
+        // All have one key: the latest is what must be there.
+        assert_eq!(read_all(&log, 0).last().unwrap().header.last_offset(), 59, "flush {at}");
+    }
+    assert!(failed > 2, "{failed}");
 }

@@ -30,6 +30,41 @@ struct World {
     cut: Option<(u64, u64)>,
     image: Option<Box<World>>,
     faults: Faults,
+    /// A rename takes both names along or neither, as file systems with a journal do; without, a power cut may also lose both.
+    atomic_renames: bool,
+    /// Changes of names since their directory was flushed.
+    pending: Vec<NameChange>,
+}
+
+#[derive(Debug, Clone)]
+enum NameChange {
+    Made(PathBuf, Arc<Mutex<Inode>>),
+    Removed(PathBuf),
+    Renamed(PathBuf, PathBuf),
+}
+
+impl NameChange {
+    fn parent(&self) -> Option<&Path> {
+        match self {
+            Self::Made(path, _) | Self::Removed(path) | Self::Renamed(_, path) => path.parent(),
+        }
+    }
+
+    fn apply(&self, names: &mut Names) {
+        match self {
+            Self::Made(path, inode) => {
+                names.insert(path.clone(), inode.clone());
+            }
+            Self::Removed(path) => {
+                names.remove(path);
+            }
+            Self::Renamed(from, to) => {
+                if let Some(inode) = names.remove(from) {
+                    names.insert(to.clone(), inode);
+                }
+            }
+        }
+    }
 }
 
 /// What to do wrong; counters count down to the failing call.
@@ -39,6 +74,8 @@ pub struct Faults {
     pub space: Option<usize>,
     /// The n-th write from now on fails like this, after half of its bytes.
     pub write: Option<(u32, io::ErrorKind)>,
+    /// The n-th read from now on fails.
+    pub read: Option<u32>,
     /// The n-th flush of a file fails.
     pub sync: Option<u32>,
     /// Every flush takes this long.
@@ -84,6 +121,12 @@ impl MemDisk {
         world
     }
 
+    /// From now on renames are atomic.
+    pub fn with_atomic_renames(self) -> Self {
+        self.world().atomic_renames = true;
+        self
+    }
+
     pub fn ops(&self) -> u64 {
         self.world().ops
     }
@@ -114,7 +157,8 @@ impl MemDisk {
             (path.clone(), Arc::new(Mutex::new(Inode { flushed: now.clone(), now })))
         });
         let names: Names = names.collect();
-        let copy = World { dirs: world.dirs.clone(), flushed_names: names.clone(), names, ..World::default() };
+        let (dirs, atomic_renames) = (world.dirs.clone(), world.atomic_renames);
+        let copy = World { dirs, flushed_names: names.clone(), names, atomic_renames, ..World::default() };
         Self(Arc::new(Mutex::new(copy)))
     }
 
@@ -142,6 +186,16 @@ impl World {
     fn after_power_cut(&self, seed: u64) -> World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut names = Names::new();
+        if self.atomic_renames {
+            let mut found = self.flushed_names.clone();
+            self.pending.iter().filter(|_| rng.bool()).for_each(|change| change.apply(&mut found));
+            for (path, inode) in found {
+                let content = torn(&inode.lock().unwrap(), &mut rng);
+                names.insert(path, Arc::new(Mutex::new(Inode { now: content.clone(), flushed: content })));
+            }
+            let dirs = self.dirs.clone();
+            return World { dirs, flushed_names: names.clone(), names, atomic_renames: true, ..World::default() };
+        }
         let all: BTreeSet<&PathBuf> = self.names.keys().chain(self.flushed_names.keys()).collect();
         for path in all {
             let either = [self.names.get(path), self.flushed_names.get(path)];
@@ -176,6 +230,9 @@ struct MemFile {
 
 impl DiskFile for MemFile {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        if due(&mut self.disk.world().faults.read) {
+            return Err(io::Error::other("injected: read failed"));
+        }
         let inode = self.inode.lock().unwrap();
         let from = inode.now.get(pos as usize..).unwrap_or_default();
         let len = from.len().min(buf.len());
@@ -253,7 +310,9 @@ impl Disk for MemDisk {
                 if !world.dirs.contains(&parent) {
                     return Err(io::ErrorKind::NotFound.into());
                 }
-                world.names.entry(path.to_owned()).or_default().clone()
+                let inode = world.names.entry(path.to_owned()).or_default().clone();
+                world.pending.push(NameChange::Made(path.to_owned(), inode.clone()));
+                inode
             }
             None => return Err(io::ErrorKind::NotFound.into()),
         };
@@ -282,11 +341,15 @@ impl Disk for MemDisk {
         }
         let inode = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         world.names.insert(to.to_owned(), inode);
+        world.pending.push(NameChange::Renamed(from.to_owned(), to.to_owned()));
         Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.step().names.remove(path).map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
+        let mut world = self.step();
+        world.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
+        world.pending.push(NameChange::Removed(path.to_owned()));
+        Ok(())
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -312,12 +375,17 @@ impl Disk for MemDisk {
         let here: Vec<_> = world.names.iter().filter(|(name, _)| name.parent() == Some(path)).collect();
         let here: Vec<_> = here.into_iter().map(|(name, inode)| (name.clone(), inode.clone())).collect();
         world.flushed_names.extend(here);
+        world.pending.retain(|change| change.parent() != Some(path));
         Ok(())
     }
 
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
         let found = self.world().names.get(path).cloned();
         Ok(found.map(|inode| Stat { len: inode.lock().unwrap().now.len() as u64, modified_ms: 0 }))
+    }
+
+    fn set_modified(&self, _path: &Path, _modified_ms: i64) -> io::Result<()> {
+        Ok(())
     }
 
     fn lock_dir(&self, _dir: &Path) -> io::Result<Option<DirLock>> {

@@ -1,10 +1,13 @@
 //! Tests of the log as a whole.
 
 mod basics;
+mod compact_model;
+mod compacting;
 mod crash;
 mod damage;
 mod faults;
 mod letting_go;
+mod many;
 mod mem_disk;
 mod txns;
 

@@ -208,22 +208,36 @@ pub fn encode_batch(header: &BatchHeader, records: &[Record]) -> Result<Bytes, R
 /// The same batch under another codec, as a leader stores it when the topic's `compression.type` names one. `cap` bounds
 /// the decompressed block, bytes.
 pub fn recompress(batch: &BatchView, codec: Codec, cap: usize) -> Result<Bytes, RecordError> {
+    recompress_at_level(batch, codec, None, cap)
+}
+
+/// As [`recompress`], at a level of the codec (`compression.gzip.level` and its like, KIP-390); `None` for its default.
+pub fn recompress_at_level(
+    batch: &BatchView,
+    codec: Codec,
+    level: Option<i32>,
+    cap: usize,
+) -> Result<Bytes, RecordError> {
     let mut header = batch.header;
     header.attributes = header.attributes.with_codec(codec);
     let mut records = vec![0; HEADER_BYTES];
     records.extend_from_slice(&batch.decompress(cap)?);
-    assemble(header, records)
+    assemble_at_level(header, records, level)
 }
 
 /// Writes `header` with its length and CRC, and `records` under its codec. `records` begins with room for the header, so
 /// that a batch without compression is finished in place.
-fn assemble(mut header: BatchHeader, mut records: Vec<u8>) -> Result<Bytes, RecordError> {
+fn assemble(header: BatchHeader, records: Vec<u8>) -> Result<Bytes, RecordError> {
+    assemble_at_level(header, records, None)
+}
+
+fn assemble_at_level(mut header: BatchHeader, mut records: Vec<u8>, level: Option<i32>) -> Result<Bytes, RecordError> {
     let codec = header.attributes.codec()?;
     // an empty batch has no block at all, whatever its codec bits say
     if codec != Codec::None && records.len() > HEADER_BYTES {
         let mut stored = Vec::with_capacity(HEADER_BYTES + records.len() / 2);
         stored.resize(HEADER_BYTES, 0);
-        compress::compress_into(codec, &records[HEADER_BYTES..], &mut stored)?;
+        compress::compress_at_level(codec, level, &records[HEADER_BYTES..], &mut stored)?;
         records = stored;
     }
     let batch_length = i32::try_from(records.len() - LENGTH_PREFIX_BYTES);

@@ -142,3 +142,34 @@ fn recompressing_changes_the_codec_and_nothing_else() {
         assert_eq!(restored, view.header);
     }
 }
+
+#[test]
+fn a_level_changes_the_size_and_nothing_else() {
+    let mut builder = BatchBuilder::new(Codec::None);
+    for n in 0..2000_u32 {
+        let value = format!(
+            "{{\"event\":{n},\"kind\":\"{}\",\"user\":{}}}",
+            ["read", "write"][n as usize % 2],
+            n.wrapping_mul(2_654_435_761)
+        );
+        builder.push(n.into(), Some(&n.to_be_bytes()), Some(value.as_bytes()), &[]).unwrap();
+    }
+    let batch = BatchView::parse(&builder.build().unwrap()).unwrap();
+    let at = |codec, level| {
+        let bytes = recompress_at_level(&batch, codec, level, CAP).unwrap();
+        let other = BatchView::parse(&bytes).unwrap();
+        other.verify_crc().unwrap();
+        assert_eq!(other.records(CAP).unwrap(), batch.records(CAP).unwrap(), "{codec} {level:?}");
+        bytes.len()
+    };
+    for (codec, low, high) in [(Codec::Gzip, 1, 9), (Codec::Zstd, -5, 19)] {
+        let sizes = (at(codec, Some(low)), at(codec, None), at(codec, Some(high)));
+        assert!(sizes.0 > sizes.1 && sizes.1 > sizes.2, "{codec}: {sizes:?}");
+        assert_eq!(at(codec, None), sizes.1, "a level does not stay with the thread");
+    }
+    assert_eq!(at(Codec::Lz4, Some(17)), at(Codec::Lz4, None));
+    for odd in [i32::MIN, -1, 0, 23, i32::MAX] {
+        at(Codec::Gzip, Some(odd));
+        at(Codec::Zstd, Some(odd));
+    }
+}

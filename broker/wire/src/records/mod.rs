@@ -20,7 +20,7 @@ mod varint;
 mod view;
 
 pub use attributes::{Attributes, TimestampType};
-pub use builder::{BatchBuilder, encode_batch, recompress};
+pub use builder::{BatchBuilder, encode_batch, recompress, recompress_at_level};
 pub use compress::{Codec, DECOMPRESSED_BYTES_MAX};
 pub use control::{ControlMarker, control_batch};
 pub use crc::{patch_base_offset, patch_leader_epoch, verify_crc};

@@ -8,8 +8,12 @@ use flate2::write::GzEncoder;
 
 use super::{Failure, read_capped};
 
-pub(super) fn compress(block: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-    let mut encoder = GzEncoder::new(out, Compression::default());
+pub(super) fn compress(block: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> io::Result<()> {
+    // Java's -1 is the default level.
+    let level = level
+        .and_then(|level| u32::try_from(level).ok())
+        .map_or(Compression::default(), |level| Compression::new(level.min(Compression::best().level())));
+    let mut encoder = GzEncoder::new(out, level);
     encoder.write_all(block)?;
     encoder.finish().map(drop)
 }

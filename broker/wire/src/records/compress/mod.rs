@@ -102,15 +102,21 @@ pub fn compress(codec: Codec, block: &[u8]) -> Result<Vec<u8>, RecordError> {
 
 /// Compresses a block at the codec's default level, behind what `out` already holds.
 pub fn compress_into(codec: Codec, block: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
+    compress_at_level(codec, None, block, out)
+}
+
+/// As [`compress_into`], at a level of the codec (KIP-390): gzip 1 to 9, zstd -131072 to 22. Codecs without levels, and LZ4, which is always written at its
+/// fast one, pass over it; so does everybody who reads the block.
+pub fn compress_at_level(codec: Codec, level: Option<i32>, block: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
     match codec {
         Codec::None => {
             out.extend_from_slice(block);
             Ok(())
         }
-        Codec::Gzip => gzip::compress(block, out),
+        Codec::Gzip => gzip::compress(block, level, out),
         Codec::Snappy => snappy::compress(block, out),
         Codec::Lz4 => lz4::compress(block, out),
-        Codec::Zstd => zstd::compress(block, out),
+        Codec::Zstd => zstd::compress(block, level, out),
     }
     .map_err(|error| RecordError::Compress { codec, reason: error.to_string() })
 }

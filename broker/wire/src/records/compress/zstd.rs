@@ -23,12 +23,13 @@ thread_local! {
     static DECODER: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
 }
 
-pub(super) fn compress(block: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn compress(block: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> io::Result<()> {
     COMPRESSOR.with_borrow_mut(|kept| {
         let compressor = match kept {
             Some(compressor) => compressor,
             None => kept.insert(Compressor::new(zstd::DEFAULT_COMPRESSION_LEVEL)?),
         };
+        compressor.set_compression_level(level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))?;
         let start = out.len();
         out.resize(start + zstd_safe::compress_bound(block.len()), 0);
         let written = compressor.compress_to_buffer(block, &mut out[start..])?;
