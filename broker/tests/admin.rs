@@ -336,6 +336,15 @@ async fn what_needs_more_than_one_node_is_answered_as_a_cluster_of_one_would() {
     let gone = raw.call(0, &UnregisterBrokerRequest { broker_id: 9, ..Default::default() }).await;
     assert_eq!(gone.error_code, ErrorCode::BROKER_ID_NOT_REGISTERED.0);
 
+    broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acls_are_disabled_and_partitions_lie_where_they_lie() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path(), &[]).await;
+    let mut raw = Raw::connect(&broker).await;
+    assert_eq!(raw.create("t", 2, &[]).await, 0);
     let acls = raw.call(3, &DescribeAclsRequest::default()).await;
     assert_eq!(acls.error_code, ErrorCode::SECURITY_DISABLED.0);
     let create = CreateAclsRequest { creations: vec![AclCreation::default()], ..Default::default() };
