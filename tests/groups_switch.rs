@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use causeway::cluster::groups::GroupOffset;
+use causeway::cluster::pen::SharedPen;
 use causeway::cluster::progress_topic::{ProgressError, ProgressTopic};
 use causeway::cluster::{Admin, ClusterSpec};
 use causeway::config::{self, valid};
@@ -110,7 +111,8 @@ impl Stage {
     }
     async fn follower(&self) -> Follower {
         let holder = Holder { epoch: self.epoch, owner: OWNER.to_owned() };
-        Follower::open(self.flow.clone(), self.source.clone(), self.target.clone(), holder).await.unwrap()
+        let (source, target) = (self.source.clone(), self.target.clone());
+        Follower::open(self.flow.clone(), source, target, (holder, SharedPen::default())).await.unwrap()
     }
     fn order(kind: SwitchKind, to_checkpoint: Option<&str>) -> Order {
         let to_checkpoint = to_checkpoint.map(str::to_owned);

@@ -6,6 +6,7 @@ pub mod fake;
 pub mod groups;
 pub mod heartbeats;
 pub mod offsets;
+pub mod pen;
 pub mod ports;
 pub mod progress_topic;
 pub mod record;

@@ -1,7 +1,7 @@
 //! A flow's progress topic on its target cluster, through the wire client: read to its end, claimed, appended to (L2, L6).
 //!
-//! Whoever appends first reads what others appended, and refuses when the flow is no longer its own. What slips in between a look and a
-//! write is harmless: the fold leaves out what an older epoch wrote after a newer claim.
+//! Whoever appends first reads what others appended, and refuses when the flow is no longer its own. Between that look and the write the target
+//! itself refuses whoever does not hold the [pen](super::pen): nothing of an older holder lands after a newer claim.
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -12,7 +12,10 @@ use causeway_wire::{
     records::{BatchBuilder, Batches, Codec, DECOMPRESSED_BYTES_MAX, RecordError},
 };
 
-use super::ClusterError;
+use super::{
+    ClusterError,
+    pen::{self, Pen, SharedPen},
+};
 use crate::core::{
     ids::{FlowEpoch, FlowName, TopicName, UnixMillis},
     progress::{self, Progress, Record},
@@ -24,6 +27,8 @@ const FETCH_BYTES: i32 = 8 << 20;
 const BATCH_BYTES_MAX: usize = 512 << 10;
 /// Times a claim is tried: each failed try means that somebody else claimed the flow within the same moment.
 const CLAIM_ATTEMPTS_MAX: u32 = 5;
+/// Pens tried for one write: more than one is taken away from us only while others claim the flow.
+const PENS_TRIED_MAX: u32 = 3;
 /// Its only partition: the order of claims must be total.
 const PARTITION: i32 = 0;
 /// Asks the broker for its `default.replication.factor`.
@@ -112,6 +117,8 @@ pub struct ProgressTopic {
     shared: Option<Arc<RwLock<Progress>>>,
     /// What was read since somebody last asked, with its offsets: for a local copy. `None` while nobody asks.
     journal: Option<Vec<(i64, Record)>>,
+    /// What is appended for a holder is written with it.
+    pen: SharedPen,
 }
 
 impl ProgressTopic {
@@ -127,6 +134,7 @@ impl ProgressTopic {
             state: Progress::default(),
             shared: None,
             journal: None,
+            pen: SharedPen::default(),
         };
         topic.catch_up().await?;
         Ok(topic)
@@ -153,8 +161,15 @@ impl ProgressTopic {
     pub async fn open_at(client: Client, flow: &FlowName, from: i64) -> Result<Self, ProgressError> {
         let next = if from > 0 { from } else { -1 };
         let topic = progress::topic_of(flow);
-        let mut topic =
-            ProgressTopic { client, topic, next, state: Progress::default(), shared: None, journal: Some(Vec::new()) };
+        let mut topic = ProgressTopic {
+            client,
+            topic,
+            next,
+            state: Progress::default(),
+            shared: None,
+            journal: Some(Vec::new()),
+            pen: SharedPen::default(),
+        };
         topic.catch_up().await?;
         if !topic.exists() {
             topic.create().await?;
@@ -304,6 +319,19 @@ impl ProgressTopic {
         }
     }
 
+    /// The pen that this one writes with, for another view of the topic in the same process: two pens of one holder would refuse each other.
+    #[must_use]
+    pub fn pen(&self) -> SharedPen {
+        self.pen.clone()
+    }
+
+    /// The same view, writing with a pen that another one uses too.
+    #[must_use]
+    pub fn with_pen(mut self, pen: SharedPen) -> Self {
+        self.pen = pen;
+        self
+    }
+
     /// Takes the flow for `owner`: the epoch after the newest one. What others hold is fenced by it.
     ///
     /// # Errors
@@ -313,9 +341,10 @@ impl ProgressTopic {
         for _ in 0..CLAIM_ATTEMPTS_MAX {
             self.catch_up().await?;
             ours = self.state.epoch().next();
-            self.produce(&[Record::claim(ours, owner, at)]).await?;
+            let Some(pen) = self.take_pen(Record::claim(ours, owner, at)).await? else { continue };
             self.catch_up().await?;
             if self.state.is_held_by(ours, owner) {
+                *self.pen.lock().await = Some(pen);
                 return Ok(ours);
             }
         }
@@ -327,12 +356,51 @@ impl ProgressTopic {
     /// # Errors
     /// [`ProgressError::Fenced`] when it does not; an unreachable target, and then it is unknown which of them were appended: all may be appended again.
     pub async fn append(&mut self, epoch: FlowEpoch, owner: &str, records: &[Record]) -> Result<(), ProgressError> {
-        self.catch_up().await?;
-        let planted = crate::core::planted::is(crate::core::planted::Bug::IgnoreEpoch);
-        if !planted && !self.state.is_held_by(epoch, owner) {
-            return Err(self.fenced(epoch));
+        if crate::core::planted::is(crate::core::planted::Bug::IgnoreEpoch) {
+            return self.produce(None, records).await;
         }
-        self.produce(records).await
+        let shared = self.pen.clone();
+        let mut slot = shared.lock().await;
+        let mut refusal = None;
+        for _ in 0..PENS_TRIED_MAX {
+            self.look(epoch, owner).await?;
+            let mut pen = match slot.take() {
+                Some(pen) => pen,
+                None => {
+                    let Some(pen) = self.take_pen(Record::fence(owner)).await? else { continue };
+                    // what was claimed before the pen was taken is seen now, what is claimed later takes the pen away
+                    self.look(epoch, owner).await?;
+                    pen
+                }
+            };
+            match self.produce(Some(&mut pen), records).await {
+                Ok(()) => {
+                    *slot = Some(pen);
+                    return Ok(());
+                }
+                // somebody took the pen; whether the flow as well is in the topic
+                Err(ProgressError::Client { source, .. }) if pen::refused(&source) => refusal = Some(source),
+                Err(error) => return Err(error),
+            }
+        }
+        self.look(epoch, owner).await?;
+        Err(refusal.map_or_else(|| self.fenced(epoch), |source| self.failed(source)))
+    }
+
+    /// Reads on, and says whether `owner` holds the flow at `epoch`.
+    async fn look(&mut self, epoch: FlowEpoch, owner: &str) -> Result<(), ProgressError> {
+        self.catch_up().await?;
+        if self.state.is_held_by(epoch, owner) { Ok(()) } else { Err(self.fenced(epoch)) }
+    }
+
+    /// Takes the pen and makes it count with a first record; `None` when a newer one was faster.
+    async fn take_pen(&self, first: Record) -> Result<Option<Pen>, ProgressError> {
+        let mut pen = Pen::take(&self.client, &self.topic).await.map_err(|e| self.failed(e))?;
+        match self.produce(Some(&mut pen), &[first]).await {
+            Ok(()) => Ok(Some(pen)),
+            Err(ProgressError::Client { source, .. }) if pen::refused(&source) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Appends records that need no hold of the flow: DR checkpoints, and switches, whose steps are checked against their own claim.
@@ -340,10 +408,10 @@ impl ProgressTopic {
     /// # Errors
     /// An unreachable target.
     pub async fn note(&mut self, records: &[Record]) -> Result<(), ProgressError> {
-        self.produce(records).await
+        self.produce(None, records).await
     }
 
-    async fn produce(&self, records: &[Record]) -> Result<(), ProgressError> {
+    async fn produce(&self, mut pen: Option<&mut Pen>, records: &[Record]) -> Result<(), ProgressError> {
         let mut builder = BatchBuilder::new(Codec::None);
         for record in records {
             let (key, value) = progress::encode(record);
@@ -351,15 +419,20 @@ impl ProgressTopic {
             let pushed = builder.push(timestamp, Some(&key), value.as_deref(), &[]);
             pushed.map_err(|source| ProgressError::Unreadable { topic: self.topic.clone(), offset: -1, source })?;
             if builder.uncompressed_size() >= BATCH_BYTES_MAX {
-                self.send(std::mem::replace(&mut builder, BatchBuilder::new(Codec::None))).await?;
+                let full = std::mem::replace(&mut builder, BatchBuilder::new(Codec::None));
+                self.send(pen.as_deref_mut(), full).await?;
             }
         }
-        if builder.records_count() > 0 { self.send(builder).await } else { Ok(()) }
+        if builder.records_count() > 0 { self.send(pen, builder).await } else { Ok(()) }
     }
 
-    async fn send(&self, builder: BatchBuilder) -> Result<(), ProgressError> {
+    async fn send(&self, pen: Option<&mut Pen>, builder: BatchBuilder) -> Result<(), ProgressError> {
         let unreadable = |source| ProgressError::Unreadable { topic: self.topic.clone(), offset: -1, source };
-        let batch: Bytes = builder.build().map_err(unreadable)?;
+        let batch: Bytes = match pen {
+            Some(pen) => pen.sign(builder),
+            None => builder.build(),
+        }
+        .map_err(unreadable)?;
         let sent = self.client.produce_batch(self.topic.as_str(), PARTITION, batch).await;
         sent.map(|_| ()).map_err(|e| self.failed(e))
     }

@@ -139,7 +139,8 @@ async fn follow(flow: &FlowShared, connected: Connected, board: &GroupBoard) {
 
 async fn open_follower(flow: &FlowShared, connected: &Connected) -> Result<Follower, GroupError> {
     let holder = Holder { epoch: connected.epoch, owner: connected.owner.clone() };
-    Follower::open(flow.flow.clone(), connected.source.clone(), connected.target.clone(), holder).await
+    let (source, target) = (connected.source.clone(), connected.target.clone());
+    Follower::open(flow.flow.clone(), source, target, (holder, connected.pen.clone())).await
 }
 
 fn fenced(error: &GroupError) -> bool {

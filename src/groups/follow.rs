@@ -10,12 +10,13 @@ use super::{
 };
 use crate::cluster::{
     Admin,
+    pen::SharedPen,
     progress_topic::{ProgressTopic, now_ms},
 };
 use crate::config::valid::Flow;
 use crate::core::{
-    gap::GapCause,
     ids::{LaneId, PartitionId, TopicId, TopicName, UnixMillis},
+    lane::is_closed,
     progress::{LaneState, Progress, Record, SourceSeen},
 };
 
@@ -36,13 +37,18 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// A follower with its own view of the progress topic: it translates only by what is durable there.
+    /// A follower with its own view of the progress topic: it translates only by what is durable there, and writes with the holder's pen.
     ///
     /// # Errors
     /// The target does not answer, or the topic cannot be read to its end (F8: no translation before that).
-    pub async fn open(flow: Flow, source: Admin, target: Admin, holder: Holder) -> Result<Self, GroupError> {
+    pub async fn open(
+        flow: Flow,
+        source: Admin,
+        target: Admin,
+        (holder, pen): (Holder, SharedPen),
+    ) -> Result<Self, GroupError> {
         let name = crate::core::ids::FlowName::new(flow.name.as_str());
-        let progress = ProgressTopic::open(target.client().clone(), &name).await?;
+        let progress = ProgressTopic::open(target.client().clone(), &name).await?.with_pen(pen);
         Ok(Follower { flow, source, target, progress, holder })
     }
 
@@ -110,8 +116,5 @@ impl Follower {
 fn is_ledgered(progress: &Progress, topic: &TopicName, id: TopicId) -> bool {
     let of_generation = |lane: &LaneId| lane.topic() == topic && lane.generation.id == id;
     let mut lanes = progress.lanes().map(LaneState::lane).filter(|lane| of_generation(lane));
-    lanes.all(|lane| {
-        let ends = |cause: &GapCause| matches!(cause, GapCause::TopicRecreated | GapCause::TopicDeleted);
-        progress.gaps().any(|gap| gap.lane == *lane && ends(&gap.cause))
-    })
+    lanes.all(|lane| is_closed(progress, lane))
 }

@@ -155,7 +155,8 @@ async fn begin(setup: &FlowSetup) -> Result<(ProgressTopic, CacheHandle, Connect
     let epoch = topic.claim(&setup.owner, UnixMillis(now_ms())).await?;
     metrics::gauge!(names::EPOCH, "flow" => flow.to_string()).set(epoch.0 as f64);
     tracing::info!(%flow, %epoch, owner = setup.owner, source = %source.cluster_id(), target = %target.cluster_id(), "flow claimed");
-    Ok((topic, store, Connected { source, target, epoch, owner: setup.owner.clone(), progress }))
+    let pen = topic.pen();
+    Ok((topic, store, Connected { source, target, epoch, owner: setup.owner.clone(), progress, pen }))
 }
 
 /// Another alias under which some flow of the daemon met this cluster: provenance and loop checks would not see that they are one.

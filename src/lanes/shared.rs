@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::mailbox::{Mailbox, ToPipeline};
 use super::view::{EndView, FlowView, LaneView, Phase, Refusal};
-use crate::cluster::Admin;
+use crate::cluster::{Admin, pen::SharedPen};
 use crate::config::valid::Flow;
 use crate::core::ids::{FlowEpoch, LaneId};
 use crate::core::lane::{Event, State};
@@ -27,6 +27,8 @@ pub struct Connected {
     pub owner: String,
     /// What is durable, kept up to date with the progress topic.
     pub progress: Arc<RwLock<Progress>>,
+    /// With what the progress topic is written.
+    pub pen: SharedPen,
 }
 
 #[derive(Debug, Default)]

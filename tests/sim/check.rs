@@ -13,6 +13,9 @@ use crate::{
     world::{World, origin},
 };
 
+/// Transaction markers after a log's last record: at most one.
+const MARKERS_MAX: i64 = 1;
+
 /// Everything ever written to a lane's source partition.
 pub fn history(source: &Shared, lane: &LaneId) -> Vec<Written> {
     log_of(source, lane).map(|(history, _, _)| history).unwrap_or_default()
@@ -173,7 +176,9 @@ fn ledger(
             .iter()
             .any(|(id, p, at)| (*id, *p, *at) == (gap.lane.generation.id, gap.lane.partition.0, from)),
         GapCause::TopicRecreated => {
-            (to <= log_end || from == to)
+            // a tail that the topic lost before it was re-created, while nobody looked, cannot be told from what it still had
+            let ever = history.iter().map(|line| line.offset + 1).max().unwrap_or(0).max(log_end);
+            (to <= ever + MARKERS_MAX || from == to)
                 && flow.source.borrow().deleted.iter().any(|(_, old)| old.id == gap.lane.generation.id)
         }
         GapCause::Poison { .. } => {

@@ -61,6 +61,8 @@ pub struct Daemon {
     rng: fastrand::Rng,
     cyclic: bool,
     pub fenced: bool,
+    /// What it writes its progress with; none after a write whose outcome is unknown.
+    pub pen: Option<u64>,
     /// Looks at the log before a write, as it should; false in the moment between a look and a write.
     pub looks: bool,
 }
@@ -78,7 +80,8 @@ impl Daemon {
         let next = log.catch_up(&mut state, next);
         let owner = format!("daemon-{}", rng.u64(..));
         let epoch = state.epoch().next();
-        log.append(&[Record::claim(epoch, owner.clone(), NOW)]);
+        let pen = log.take_pen();
+        assert!(log.append_with(pen, &[Record::claim(epoch, owner.clone(), NOW)]), "nobody was faster");
         let reader = FakeSource::new(ends.0.clone(), cyclic, rng.fork());
         let writer = FakeSink::new(ends.1.clone(), odds, rng.fork());
         let (source, target) = ends;
@@ -99,6 +102,7 @@ impl Daemon {
             rng,
             cyclic,
             fenced: false,
+            pen: Some(pen),
             looks: true,
         };
         daemon.catch_up(log);
@@ -265,13 +269,22 @@ impl Daemon {
         if !held {
             return self.fence(around);
         }
+        let Some(pen) = self.pen else { return self.take_pen(around) };
         let Some(ask) = self.asks.front() else { return };
-        if self.rng.u32(0..20) == 0 {
-            // the outcome of the write is unknown, a part of it is there: all of it is written again
-            let part = self.rng.usize(0..=ask.records.len());
-            return around.log.append(&ask.records[..part]);
+        let whole = ask.records.len();
+        // the outcome of some writes is unknown, a part is there: all of it is written again
+        let unknown = self.rng.u32(0..20) == 0;
+        let part = if unknown { self.rng.usize(0..=whole) } else { whole };
+        let landed = if planted::is(Bug::IgnoreEpoch) {
+            around.log.append(&ask.records[..part]);
+            true
+        } else {
+            around.log.append_with(pen, &ask.records[..part])
+        };
+        if !landed || unknown {
+            self.pen = None;
+            return;
         }
-        around.log.append(&ask.records);
         self.catch_up(around.log);
         if !self.state.is_held_by(self.epoch, &self.owner) && !planted::is(Bug::IgnoreEpoch) {
             return self.fence(around);
@@ -279,6 +292,17 @@ impl Daemon {
         if let Some(Ask { lane, ticket, .. }) = self.asks.pop_front() {
             self.drive(&lane, Event::Durable { ticket }, around);
         }
+    }
+
+    /// Takes the pen anew, and then looks whether it is still its own.
+    fn take_pen(&mut self, around: &mut Around<'_>) {
+        let pen = around.log.take_pen();
+        let landed = around.log.append_with(pen, &[Record::fence(self.owner.clone())]);
+        self.catch_up(around.log);
+        if !self.state.is_held_by(self.epoch, &self.owner) && !planted::is(Bug::IgnoreEpoch) {
+            return self.fence(around);
+        }
+        self.pen = landed.then_some(pen);
     }
 
     fn fence(&mut self, around: &mut Around<'_>) {

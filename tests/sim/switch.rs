@@ -29,7 +29,12 @@ pub fn run(world: &mut World) {
             SwitchStep::Draining if world.rng.u32(0..40) > 0 => continue,
             SwitchStep::Claiming => {
                 claimed = now.epoch().next();
-                world.flows[0].log.append(&[Record::claim(claimed, switch.owner.clone(), NOW)]);
+                let log = &mut world.flows[0].log;
+                let pen = log.take_pen();
+                assert!(
+                    log.append_with(pen, &[Record::claim(claimed, switch.owner.clone(), NOW)]),
+                    "nobody was faster"
+                );
             }
             SwitchStep::Forking => fork(world, claimed),
             _ => {}
@@ -63,6 +68,8 @@ pub fn run(world: &mut World) {
 
 fn fork(world: &mut World, epoch: FlowEpoch) {
     let flow = &mut world.flows[0];
+    // another process than the one that claimed takes the pen anew
+    let pen = flow.log.take_pen();
     let now = flow.log.fold();
     for state in now.lanes() {
         let end = |shared: &causeway::cluster::fake::Shared, topic| {
@@ -76,6 +83,6 @@ fn fork(world: &mut World, epoch: FlowEpoch) {
             epoch,
             at: NOW,
         };
-        flow.log.append(&[Record::fork(fork)]);
+        assert!(flow.log.append_with(pen, &[Record::fork(fork)]), "nobody was faster");
     }
 }

@@ -8,6 +8,9 @@ use crate::core::progress::{self, Progress, Record};
 pub struct ProgressLog {
     entries: Vec<(u64, Vec<u8>, Option<Vec<u8>>)>,
     end: u64,
+    pens: u64,
+    /// The newest pen that wrote: older ones are refused.
+    written_with: u64,
 }
 
 impl ProgressLog {
@@ -18,6 +21,21 @@ impl ProgressLog {
             self.entries.push((self.end, key, value));
             self.end += 1;
         }
+    }
+    /// Gives out the next pen, as the coordinator of a `transactional.id` gives out producer epochs.
+    pub fn take_pen(&mut self) -> u64 {
+        self.pens += 1;
+        self.pens
+    }
+    /// Appends records written with this pen; `false` and nothing, when a newer one wrote already.
+    #[must_use]
+    pub fn append_with(&mut self, pen: u64, records: &[Record]) -> bool {
+        if pen < self.written_with {
+            return false;
+        }
+        self.written_with = pen;
+        self.append(records);
+        true
     }
     /// The offset of the next record.
     #[must_use]

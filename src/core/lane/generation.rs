@@ -1,8 +1,9 @@
 //! Topic generations: what to open for a partition when the source names a topic ID.
 use super::LaneId;
 use crate::core::{
+    gap::GapCause,
     ids::{Generation, PartitionId, TopicId, TopicName},
-    progress::Progress,
+    progress::{LaneState, Progress},
 };
 
 /// What is known of a source partition.
@@ -21,7 +22,12 @@ pub fn plan(progress: &Progress, topic: &TopicName, id: TopicId, partition: Part
     let now = LaneId { generation: Generation { topic: topic.clone(), id }, partition };
     let of_partition = || progress.lanes_of(topic).filter(|state| state.lane().partition == partition);
     if progress.lane(&now).is_some() {
-        return Plan::Open(now);
+        // one that was copied before may have been left without its line: two lanes of one partition were open for a moment, then a crash
+        let owed = |state: &&LaneState| !state.lane().generation.id.may_be(id) && !is_closed(progress, state.lane());
+        return match of_partition().find(owed) {
+            Some(old) => Plan::Recreated(old.lane().clone()),
+            None => Plan::Open(now),
+        };
     }
     // an unknown ID on either side proves nothing: it goes on as the same lane
     if let Some(same) = of_partition().find(|state| state.lane().generation.id.may_be(id)) {
@@ -32,6 +38,13 @@ pub fn plan(progress: &Progress, topic: &TopicName, id: TopicId, partition: Part
         Some(state) => Plan::Recreated(state.lane().clone()),
         None => Plan::Open(now),
     }
+}
+
+/// Whether the ledger says of this lane that its topic is gone: then nothing more is known of it.
+#[must_use]
+pub fn is_closed(progress: &Progress, lane: &LaneId) -> bool {
+    let gone = |cause: &GapCause| matches!(cause, GapCause::TopicRecreated | GapCause::TopicDeleted);
+    progress.gaps().any(|gap| gap.lane == *lane && gone(&gap.cause))
 }
 
 /// The target topic of a new generation that gets one of its own: the name says which generation it is.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::core::{
     batch::{Shape, Summary, TargetEnds},
-    gap::GapCause,
+    gap::{Gap, GapCause},
     ids::{LeaderEpoch, TopicId},
     progress::{Progress, Value},
 };
@@ -264,6 +264,30 @@ fn a_recreated_topic_is_another_lane_by_policy() {
         let plan = plan(&rig.progress, rig.lane.id().topic(), other, rig.lane.id().partition);
         assert_eq!(plan, Plan::Recreated(rig.lane.id().clone()));
     }
+}
+
+#[test]
+fn l5_an_older_generation_left_without_its_line_is_opened_before_the_new_one() {
+    let (topic, new_id) = (TopicName::new("orders"), TopicId([9; 16]));
+    let (old, new) = (LaneId::new("orders", SOURCE_ID, 0), LaneId::new("orders", new_id, 0));
+    let mut progress = Progress::default();
+    for lane in [&old, &new] {
+        let target = (topic.clone(), TARGET_ID);
+        let mut state = LaneState::new(lane.clone(), target, FlowEpoch(1), SourceOffset(0), TargetOffset(0));
+        state.take_records().into_iter().for_each(|record| progress.apply(record));
+    }
+    let planned = |progress: &Progress| plan(progress, &topic, new_id, old.partition);
+    assert_eq!(planned(&progress), Plan::Recreated(old.clone()));
+    let line = Gap {
+        lane: old.clone(),
+        range: range(0, 4),
+        cause: GapCause::TopicRecreated,
+        passed: true,
+        found_at: NOW,
+        epoch: FlowEpoch(1),
+    };
+    progress.apply(Record::gap(line));
+    assert_eq!(planned(&progress), Plan::Open(new));
 }
 
 #[test]

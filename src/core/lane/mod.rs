@@ -11,7 +11,7 @@ mod window;
 pub use event::{
     Command, Event, Failure, GapPolicy, GenerationPolicy, Limits, Opening, Policy, Start, State, StopReason,
 };
-pub use generation::{Plan, next_generation_topic, plan};
+pub use generation::{Plan, is_closed, next_generation_topic, plan};
 
 use self::{
     trouble::Trouble,

@@ -58,7 +58,7 @@ impl Lane {
             // the target topic was deleted: whatever was copied is gone, so copy it again from what the source still has; what was never
             // copied and is gone there too is a gap: from the position on, so that it gets its line
             let from = opening.source.log_start.min(state.position());
-            state.start_anew(opening.target_topic_id, from, target.log_end);
+            state.start_anew(opening.target_topic_id, from, target);
             return (state, true);
         }
         state.learn_target_topic_id(opening.target_topic_id);

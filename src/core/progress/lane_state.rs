@@ -1,7 +1,7 @@
 //! A lane's durable state: its map, and the chunks in which that map lies in the progress topic.
 use super::{Chunk, Key, Record, Value};
 use crate::core::{
-    batch::SourceRange,
+    batch::{SourceRange, TargetEnds},
     ids::{FlowEpoch, LaneId, LeaderEpoch, SourceOffset, TargetOffset, TopicId, TopicName},
     offset_map::{AppendError, OffsetMap, Run},
 };
@@ -195,9 +195,12 @@ impl LaneState {
         }
     }
 
-    /// The target topic is another one now: the whole map is void, copying starts at `position`.
-    pub fn start_anew(&mut self, target_topic_id: TopicId, position: SourceOffset, target_end: TargetOffset) {
+    /// The target topic is another one now: the whole map is void, copying starts at `position`. What was on its way to the old topic by name may
+    /// lie in the new one already: readers of earlier records are sent to its start (L3).
+    pub fn start_anew(&mut self, target_topic_id: TopicId, position: SourceOffset, target: TargetEnds) {
+        let target_end = target.log_end;
         self.map = OffsetMap::new(position, target_end);
+        self.map.lower_target_from(target.log_start);
         let epoch = self.head().epoch;
         for head in std::mem::take(&mut self.heads) {
             if (head.first, head.epoch) != (position, epoch) {

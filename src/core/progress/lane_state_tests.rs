@@ -53,6 +53,21 @@ fn fold<'a>(records: impl Iterator<Item = &'a Record>) -> LaneState {
     progress.lane(&lane()).expect("a lane was written").clone()
 }
 
+#[test]
+fn l3_copies_that_fell_into_a_re_created_target_unacknowledged_are_not_skipped() {
+    let mut state = fresh();
+    state.append(range(0, 5), &[run(0, 5, 0)], LeaderEpoch(1)).unwrap();
+    let mut topic = Topic::default();
+    topic.write(&mut state);
+    // eight records lie in the new topic already: whose they are nobody knows, and the source still has those from 4 on
+    let ends = TargetEnds { log_start: TargetOffset(0), log_end: TargetOffset(8) };
+    state.start_anew(TopicId([3; 16]), SourceOffset(4), ends);
+    topic.write(&mut state);
+    for state in [&state, &topic.fold(), &topic.compacted()] {
+        assert_eq!(state.map().translate(SourceOffset(0)).offset, TargetOffset(0));
+    }
+}
+
 /// A lane of which every second record was compacted away: a run per record.
 fn irregular(state: &mut LaneState, from: i64, count: i64) {
     let base = state.map().target_to().get();

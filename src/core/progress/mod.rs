@@ -202,6 +202,12 @@ impl Record {
         Record { key: Key::Claim { epoch, owner: owner.into() }, value: Some(Value::Claim { at }) }
     }
 
+    /// A record that says nothing: the first one written with a pen that its holder had to take anew. No claim has epoch 0, so it replaces nothing.
+    #[must_use]
+    pub fn fence(owner: impl Into<String>) -> Self {
+        Record::tombstone(Key::Claim { epoch: FlowEpoch(0), owner: owner.into() })
+    }
+
     /// A line of the gap ledger.
     #[must_use]
     pub fn gap(gap: Gap) -> Self {

@@ -1,5 +1,6 @@
 //! What the client knows of the cluster: brokers, controller, leaders, coordinators. Pure bookkeeping.
 
+use super::route::Role;
 use crate::messages::metadata::MetadataResponse;
 use crate::{ErrorCode, Uuid};
 use std::collections::HashMap;
@@ -29,7 +30,8 @@ pub(super) struct Cluster {
     pub nodes: HashMap<i32, String>,
     pub controller: Option<i32>,
     topics: HashMap<String, Topic>,
-    coordinators: HashMap<String, i32>,
+    /// By group and by `transactional.id`: the two may share a name.
+    coordinators: HashMap<(Role, String), i32>,
 }
 
 /// Most remembered groups and topics: beyond it the memory starts anew rather than grow.
@@ -74,20 +76,20 @@ impl Cluster {
         self.topics.remove(topic);
     }
 
-    pub fn coordinator(&self, group: &str) -> Option<i32> {
-        self.coordinators.get(group).copied()
+    pub fn coordinator(&self, role: Role, id: &str) -> Option<i32> {
+        self.coordinators.get(&(role, id.to_owned())).copied()
     }
 
-    pub fn learn_coordinator(&mut self, group: &str, node: i32, address: String) {
+    pub fn learn_coordinator(&mut self, role: Role, id: &str, node: i32, address: String) {
         if self.coordinators.len() >= REMEMBERED_MAX {
             self.coordinators.clear();
         }
-        self.coordinators.insert(group.to_owned(), node);
+        self.coordinators.insert((role, id.to_owned()), node);
         self.nodes.insert(node, address);
     }
 
-    pub fn forget_coordinator(&mut self, group: &str) {
-        self.coordinators.remove(group);
+    pub fn forget_coordinator(&mut self, role: Role, id: &str) {
+        self.coordinators.remove(&(role, id.to_owned()));
     }
 }
 

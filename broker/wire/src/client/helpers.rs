@@ -1,8 +1,9 @@
-//! The three exchanges everybody needs: fetch, look up an offset, produce.
+//! The exchanges everybody needs: fetch, look up an offset, produce, get a producer ID.
 
 use super::route::refused;
 use super::{Client, ClientError};
 use crate::messages::fetch::{AbortedTransaction, FetchPartition, FetchRequest, FetchTopic};
+use crate::messages::init_producer_id::InitProducerIdRequest;
 use crate::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use crate::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use crate::{ApiKey, ErrorCode, Uuid};
@@ -78,6 +79,15 @@ pub struct Produced {
     pub log_append_time: i64,
     /// First offset of the log; -1 where unknown.
     pub log_start_offset: i64,
+}
+
+/// Answer of [`Client::init_producer_id`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerId {
+    /// The producer ID, at least 0.
+    pub id: i64,
+    /// Its epoch: with a `transactional.id`, higher than every epoch given out for it before.
+    pub epoch: i16,
 }
 
 impl Client {
@@ -171,6 +181,29 @@ impl Client {
             log_append_time: found.log_append_time_ms,
             log_start_offset: found.log_start_offset,
         })
+    }
+
+    /// The producer ID that belongs to `transactional_id`, with a new epoch. A transaction that was open is aborted after `transaction_timeout` (KIP-98).
+    ///
+    /// # Errors
+    /// As [`Client::transaction_coordinator`], and the answer's error code as [`ClientError::Broker`].
+    pub async fn init_producer_id(
+        &self,
+        transactional_id: &str,
+        transaction_timeout: Duration,
+    ) -> Result<ProducerId, ClientError> {
+        let request = InitProducerIdRequest {
+            transactional_id: Some(transactional_id.to_owned()),
+            transaction_timeout_ms: i32::try_from(transaction_timeout.as_millis()).unwrap_or(i32::MAX),
+            ..Default::default()
+        };
+        let answer = self.transaction_coordinator(transactional_id, request).await?;
+        let subject = || format!("transactional.id {transactional_id}");
+        ErrorCode(answer.error_code).ok().map_err(|code| refused(ApiKey::InitProducerId, code, subject(), None))?;
+        if answer.producer_id < 0 {
+            return Err(missing(ApiKey::InitProducerId, subject()));
+        }
+        Ok(ProducerId { id: answer.producer_id, epoch: answer.producer_epoch })
     }
 
     /// The topic's ID, so that a topic made anew under the same name is refused, not mistaken; zero where the cluster has no topic IDs.

@@ -23,7 +23,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use cluster::{Partition, Topic};
 pub use config::ClientConfig;
 pub use error::ClientError;
-pub use helpers::{Fetched, Isolation, ListedOffset, Produced, TIMESTAMP_EARLIEST, TIMESTAMP_LATEST, TIMESTAMP_MAX};
+pub use helpers::{
+    Fetched, Isolation, ListedOffset, Produced, ProducerId, TIMESTAMP_EARLIEST, TIMESTAMP_LATEST, TIMESTAMP_MAX,
+};
 
 /// A client of one cluster. Clones share connections and knowledge; the last one closes the connections.
 #[derive(Clone)]

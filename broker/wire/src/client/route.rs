@@ -12,17 +12,39 @@ const ATTEMPTS_MAX: u32 = 6;
 pub(super) const LOST_MAX: u32 = 2;
 /// Known nodes tried before the bootstrap addresses: enough to pass over a lost rack, few enough to fail in bounded time.
 pub(super) const NODES_TRIED_MAX: usize = 4;
-/// Coordinator type of consumer groups in FindCoordinator.
-const KEY_TYPE_GROUP: i8 = 0;
 /// First version of FindCoordinator that takes many keys.
 const BATCHED_FIND: i16 = 4;
+
+/// What a coordinator is asked to coordinate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Role {
+    Group,
+    Transaction,
+}
+
+impl Role {
+    /// Coordinator type in FindCoordinator (KIP-98).
+    const fn key_type(self) -> i8 {
+        match self {
+            Role::Group => 0,
+            Role::Transaction => 1,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Role::Group => "group",
+            Role::Transaction => "transactional.id",
+        }
+    }
+}
 
 /// Who must answer.
 #[derive(Clone, Copy)]
 enum Target<'a> {
     Leader(&'a str, i32),
     Controller,
-    Coordinator(&'a str),
+    Coordinator(Role, &'a str),
 }
 
 impl Target<'_> {
@@ -38,7 +60,7 @@ impl Target<'_> {
                     | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
             ),
             Target::Controller => code == ErrorCode::NOT_CONTROLLER,
-            Target::Coordinator(_) => matches!(
+            Target::Coordinator(..) => matches!(
                 code,
                 ErrorCode::NOT_COORDINATOR
                     | ErrorCode::COORDINATOR_NOT_AVAILABLE
@@ -76,7 +98,15 @@ impl Client {
     /// # Errors
     /// No coordinator, an unreachable one, or a failed exchange.
     pub async fn coordinator<R: Request>(&self, group: &str, request: R) -> Result<R::Response, ClientError> {
-        self.routed(Target::Coordinator(group), request).await
+        self.routed(Target::Coordinator(Role::Group, group), request).await
+    }
+
+    /// Sends to the coordinator of this `transactional.id`.
+    ///
+    /// # Errors
+    /// No coordinator, an unreachable one, or a failed exchange.
+    pub async fn transaction_coordinator<R: Request>(&self, id: &str, request: R) -> Result<R::Response, ClientError> {
+        self.routed(Target::Coordinator(Role::Transaction, id), request).await
     }
 
     async fn routed<R: Request>(&self, target: Target<'_>, request: R) -> Result<R::Response, ClientError> {
@@ -120,7 +150,7 @@ impl Client {
         let node = match target {
             Target::Leader(topic, partition) => self.find_leader(topic, partition).await?,
             Target::Controller => self.find_controller().await?,
-            Target::Coordinator(group) => self.find_coordinator(group).await?,
+            Target::Coordinator(role, id) => self.find_coordinator(role, id).await?,
         };
         self.node_connection(node).await
     }
@@ -130,7 +160,7 @@ impl Client {
         match target {
             Target::Leader(topic, _) => cluster.forget_topic(topic),
             Target::Controller => cluster.controller = None,
-            Target::Coordinator(group) => cluster.forget_coordinator(group),
+            Target::Coordinator(role, id) => cluster.forget_coordinator(role, id),
         }
     }
 
@@ -163,27 +193,27 @@ impl Client {
         controller.ok_or_else(|| refused(ApiKey::Metadata, ErrorCode::NOT_CONTROLLER, "controller".to_owned(), None))
     }
 
-    async fn find_coordinator(&self, group: &str) -> Result<i32, ClientError> {
-        if let Some(node) = self.cluster().coordinator(group) {
+    async fn find_coordinator(&self, role: Role, id: &str) -> Result<i32, ClientError> {
+        if let Some(node) = self.cluster().coordinator(role, id) {
             return Ok(node);
         }
         let connection = self.any_connection().await?;
         let version = connection.version::<FindCoordinatorRequest>(i16::MAX)?;
-        let mut request = FindCoordinatorRequest { key_type: KEY_TYPE_GROUP, ..Default::default() };
+        let mut request = FindCoordinatorRequest { key_type: role.key_type(), ..Default::default() };
         if version >= BATCHED_FIND {
-            request.coordinator_keys = vec![group.to_owned()];
+            request.coordinator_keys = vec![id.to_owned()];
         } else {
-            request.key = group.to_owned();
+            request.key = id.to_owned();
         }
         let answer = connection.call(version, &request, self.inner.config.request_timeout).await?;
-        let (node, address) = coordinator_in(answer, group)?;
-        self.cluster().learn_coordinator(group, node, address);
+        let (node, address) = coordinator_in(answer, role, id)?;
+        self.cluster().learn_coordinator(role, id, node, address);
         Ok(node)
     }
 }
 
 /// Reads either form of the answer.
-fn coordinator_in(answer: FindCoordinatorResponse, group: &str) -> Result<(i32, String), ClientError> {
+fn coordinator_in(answer: FindCoordinatorResponse, role: Role, id: &str) -> Result<(i32, String), ClientError> {
     let (code, message, node, host, port) = match answer.coordinators.into_iter().next() {
         Some(c) => (c.error_code, c.error_message, c.node_id, c.host, c.port),
         None => (answer.error_code, answer.error_message, answer.node_id, answer.host, answer.port),
@@ -191,7 +221,8 @@ fn coordinator_in(answer: FindCoordinatorResponse, group: &str) -> Result<(i32, 
     match ErrorCode(code) {
         ErrorCode::NONE => Ok((node, cluster::address(&host, port))),
         code => {
-            Err(refused(ApiKey::FindCoordinator, code, format!("group {group}"), message.filter(|m| !m.is_empty())))
+            let subject = format!("{} {id}", role.name());
+            Err(refused(ApiKey::FindCoordinator, code, subject, message.filter(|m| !m.is_empty())))
         }
     }
 }
