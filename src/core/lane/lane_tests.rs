@@ -267,6 +267,23 @@ fn a_recreated_topic_is_another_lane_by_policy() {
 }
 
 #[test]
+fn l2_a_lane_begins_anew_only_when_everything_asked_for_is_written() {
+    let mut rig = Rig::new(Policy::default());
+    rig.open();
+    rig.fetch(0, 100);
+    let asked = rig.ack(0, 100, 0);
+    let [Command::Persist { ticket, records, .. }] = &asked[..] else { panic!("one write: {asked:?}") };
+    let retry = Failure::Retry { reason: "the leader changed".into() };
+    rig.lane.on(Event::<()>::Failed(retry), NOW);
+    // the write is still on its way: the durable state of now is about to be an old one
+    assert_eq!(rig.lane.on(Event::<()>::RetryNow, NOW), []);
+    records.iter().for_each(|record| rig.progress.apply(record.clone()));
+    assert_eq!(rig.lane.on(Event::<()>::Durable { ticket: *ticket }, NOW), [Command::Reopen]);
+    let commands = rig.open();
+    assert!(commands.iter().any(|c| matches!(c, Command::ResetSource { from, .. } if *from == SourceOffset(100))));
+}
+
+#[test]
 fn l5_an_older_generation_left_without_its_line_is_opened_before_the_new_one() {
     let (topic, new_id) = (TopicName::new("orders"), TopicId([9; 16]));
     let (old, new) = (LaneId::new("orders", SOURCE_ID, 0), LaneId::new("orders", new_id, 0));

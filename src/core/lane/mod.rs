@@ -57,6 +57,10 @@ pub struct Lane {
     ticket: u64,
     /// Ticket, position and target end of the `Persist` that is not answered yet.
     outstanding: Option<(u64, SourceOffset, TargetOffset)>,
+    /// The newest ticket that is not answered yet, also when nobody waits for it any more.
+    unwritten: Option<u64>,
+    /// `Reopen` is to be said when everything is written.
+    reopens: bool,
     dirty: bool,
     /// Ledger lines to be written before the next chunk.
     owed: Vec<Record>,
@@ -93,6 +97,8 @@ impl Lane {
             source_paused: false,
             ticket: 0,
             outstanding: None,
+            unwritten: None,
+            reopens: false,
             dirty: false,
             owed: Vec::new(),
             durable: None,
@@ -330,6 +336,11 @@ impl Lane {
     }
 
     fn on_durable<P>(&mut self, ticket: u64, now: UnixMillis, out: &mut Vec<Command<P>>) {
+        // the writer keeps the order: with the newest ticket all older ones are durable
+        if self.unwritten == Some(ticket) {
+            self.unwritten = None;
+            self.reopen_if_written(out);
+        }
         let Some((_, position, target_to)) = self.outstanding.take_if(|(waiting, _, _)| *waiting == ticket) else {
             return;
         };
@@ -383,6 +394,7 @@ impl Lane {
         }
         self.ticket += 1;
         self.dirty = false;
+        self.unwritten = Some(self.ticket);
         self.outstanding = Some((self.ticket, position, work.map().target_to()));
         out.push(Command::Persist { ticket: self.ticket, records, position });
     }
@@ -400,10 +412,20 @@ impl Lane {
         out.push(Command::ResetSource { from: self.read_to, session: self.session });
     }
 
+    /// Begins anew from the durable state, once that has everything that was asked to be written: a write that becomes durable after the state was
+    /// read would be undone by the next one.
     fn reopen<P>(&mut self, out: &mut Vec<Command<P>>) {
         self.state = State::Opening;
         self.forget();
-        out.push(Command::Reopen);
+        self.reopens = true;
+        self.reopen_if_written(out);
+    }
+
+    fn reopen_if_written<P>(&mut self, out: &mut Vec<Command<P>>) {
+        if self.reopens && self.unwritten.is_none() {
+            self.reopens = false;
+            out.push(Command::Reopen);
+        }
     }
 
     /// Forgets what was under way besides the durable state.
