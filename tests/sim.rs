@@ -26,9 +26,10 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// Runs one history; what broke, and the faults on the way.
-fn history(seed: u64) -> (Vec<String>, Vec<String>) {
-    let mut world = world::World::new(seed);
+/// Runs one history; what broke, and the faults on the way. `refills`: the target may lose its tail under our own writes, and be filled up again
+/// before anybody looks. Open: not every such history keeps the laws (`CAUSEWAY_SIM_FAULTS=all` runs them).
+fn history(seed: u64, refills: bool) -> (Vec<String>, Vec<String>) {
+    let mut world = world::World::new(seed, refills);
     world.run();
     let mut broken = std::mem::take(&mut world.broken);
     if broken.is_empty() {
@@ -39,7 +40,8 @@ fn history(seed: u64) -> (Vec<String>, Vec<String>) {
 
 /// Faults of a history, and what broke in it.
 fn run(seed: u64) -> (usize, Option<String>) {
-    let (broken, faults) = history(seed);
+    let refills = std::env::var_os("CAUSEWAY_SIM_FAULTS").is_some_and(|faults| faults == "all");
+    let (broken, faults) = history(seed, refills);
     let words = || format!("seed {seed}: {}\n  faults: {}", broken.join("\n  "), faults.join("; "));
     (faults.len(), (!broken.is_empty()).then(words))
 }
@@ -95,8 +97,11 @@ fn planted_bugs_are_found() {
     ];
     let mut missed = Vec::new();
     for bug in bugs {
-        let found =
-            plant(bug, || (0..SEEDS_PER_BUG_MAX).find_map(|seed| Some((seed, history(seed).0.into_iter().next()?))));
+        let refills = bug == Bug::IgnoreTargetTruncation;
+        // only what keeps the laws without the bug says something about it
+        let sound = |seed: &u64| !refills || history(*seed, refills).0.is_empty();
+        let broken = |seed: u64| Some((seed, plant(bug, || history(seed, refills)).0.into_iter().next()?));
+        let found = (0..SEEDS_PER_BUG_MAX).filter(sound).find_map(broken);
         match found {
             Some((seed, what)) => println!("{}: seed {seed}: {what}", bug.name()),
             None => missed.push(bug.name()),

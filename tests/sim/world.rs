@@ -53,7 +53,7 @@ pub fn origin(uid: u64) -> usize {
 const UPHEAVALS: std::ops::Range<u32> = 8..13;
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, refills: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let cyclic = rng.u32(0..4) == 0;
         let (a, b) = (FakeCluster::new("cluster-a"), FakeCluster::new("cluster-b"));
@@ -71,8 +71,6 @@ impl World {
             flows.push(Flow::new(&b, &a));
         }
         let upheaval = [Some(8), Some(9), Some(11), Some(12), None, None, None, None][(seed % 8) as usize];
-        // open: a target that loses its tail under our own writes, which fill it up again before anybody looks
-        let refills = std::env::var_os("CAUSEWAY_SIM_FAULTS").is_some_and(|faults| faults == "all");
         World {
             rng,
             upheaval,
