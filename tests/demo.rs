@@ -63,7 +63,10 @@ fn assert_the_laws_held(verdict: &Value, records: u64) {
     assert!(count("records_acked") >= records, "{verdict:#}");
     assert!(count("records_acked_elsewhere") > 0 && count("rto_ms") > 0, "{verdict:#}");
     assert_eq!(count("records_acked"), count("records_mirrored") + count("lost_suffix"), "{verdict:#}");
-    assert!(count("group_reread") < count("records_acked") && count("dup") <= count("records_acked"));
+    // on a cycle a group that has not seen the target's own records is sent back to the first of them, and reads all that lies between again
+    let own = if verdict["topology"] == "active-active" { count("records_acked_elsewhere") } else { 0 };
+    assert!(count("group_reread") < count("records_acked") + own, "{verdict:#}");
+    assert!(count("dup") <= count("records_acked"), "{verdict:#}");
 }
 
 #[test]

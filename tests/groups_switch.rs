@@ -5,21 +5,24 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use causeway::cluster::groups::GroupOffset;
-use causeway::cluster::pen::SharedPen;
+use causeway::cluster::pen::{Pen, SharedPen};
 use causeway::cluster::progress_topic::{ProgressError, ProgressTopic};
 use causeway::cluster::{Admin, ClusterSpec};
 use causeway::config::{self, valid};
 use causeway::core::batch::SourceRange;
 use causeway::core::failover::{SwitchKind, SwitchStep, switched};
 use causeway::core::groups::GroupState;
-use causeway::core::ids::{FlowEpoch, FlowName, LaneId, LeaderEpoch, SourceOffset, TargetOffset, TopicId, UnixMillis};
+use causeway::core::ids::{
+    FlowEpoch, FlowName, LaneId, LeaderEpoch, SourceOffset, TargetOffset, TopicId, TopicName, UnixMillis,
+};
 use causeway::core::offset_map::Run;
-use causeway::core::progress::{LaneState, Record};
+use causeway::core::progress::{LaneState, Record, SourceSeen, encode};
 use causeway::groups::follow::Follower;
 use causeway::groups::place::Holder;
 use causeway::groups::switch::{self, Order};
 use causeway::groups::{Ends, GroupError, checkpoint};
 use causeway_broker::{Broker, BrokerConfig, properties::Properties};
+use causeway_wire::ErrorCode;
 use causeway_wire::records::{BatchBuilder, Codec};
 
 const FLOW: &str = "dr";
@@ -219,4 +222,63 @@ async fn a_failover_can_go_back_to_a_named_checkpoint() {
     let order = Stage::order(SwitchKind::Failover, Some("before"));
     assert!(switch::run(&ends, &mut stage.progress, &order).await.unwrap().is_done());
     assert_eq!(stage.committed("billing").await, Some(10));
+}
+
+/// The progress topic as `owner` sees it, with the flow claimed.
+async fn claimed(target: &Admin, owner: &str) -> (ProgressTopic, FlowEpoch) {
+    let mut progress = ProgressTopic::open_or_create(target.client().clone(), &FlowName::new(FLOW)).await.unwrap();
+    let epoch = progress.claim(owner, UnixMillis(1)).await.unwrap();
+    (progress, epoch)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l6_what_a_stale_instance_has_on_its_way_is_refused_by_the_target() {
+    let dir = tempfile::tempdir().unwrap();
+    let west = node(dir.path()).await;
+    let target = admin("west", &west).await;
+    let (progress, _) = claimed(&target, "first").await;
+    let (client, topic) = (target.client(), progress.topic().clone());
+    // what the first holder looked at, judged to be its own and sent, arrives after the second one's claim
+    let mut pen = Pen::take(client, &topic).await.unwrap();
+    let nothing = encode(&Record::fence("first")).0;
+    let mut write = || {
+        let mut batch = BatchBuilder::new(Codec::None);
+        batch.push(1_700_000_000_000, Some(&nothing), None, &[]).unwrap();
+        pen.sign(batch).unwrap()
+    };
+    let (early, late) = (write(), write());
+    client.produce_batch(topic.as_str(), 0, early).await.unwrap();
+    let (mut second, epoch) = claimed(&target, "second").await;
+    let refused = client.produce_batch(topic.as_str(), 0, late).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::INVALID_PRODUCER_EPOCH), "{refused}");
+    second.append(epoch, "second", &[]).await.unwrap();
+    west.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l6_a_holder_whose_pen_was_taken_takes_it_back_and_one_that_was_replaced_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let west = node(dir.path()).await;
+    let target = admin("west", &west).await;
+    let (mut first, epoch) = claimed(&target, "first").await;
+    let source_seen = |end| {
+        let seen = SourceSeen { at: UnixMillis(end), ..SourceSeen::default() };
+        [Record::source_seen(TopicName::new("orders"), seen)]
+    };
+    // a process that was stopped for long finds its write refused, takes the pen, and only then sees that the flow is not its own any more
+    let stale = ProgressTopic::open(target.client().clone(), &FlowName::new(FLOW)).await.unwrap();
+    let nothing = encode(&Record::fence("stale")).0;
+    let mut taken = Pen::take(target.client(), stale.topic()).await.unwrap();
+    let mut batch = BatchBuilder::new(Codec::None);
+    batch.push(1_700_000_000_000, Some(&nothing), None, &[]).unwrap();
+    let signed = taken.sign(batch).unwrap();
+    target.client().produce_batch(stale.topic().as_str(), 0, signed).await.unwrap();
+    first.append(epoch, "first", &source_seen(1)).await.unwrap();
+    let seen = first.catch_up().await.unwrap().source_seen(&TopicName::new("orders")).map(|seen| seen.at);
+    assert_eq!(seen, Some(UnixMillis(1)));
+    let (mut second, newer) = claimed(&target, "second").await;
+    let refused = first.append(epoch, "first", &source_seen(2)).await.unwrap_err();
+    assert!(matches!(refused, ProgressError::Fenced { .. }), "{refused}");
+    second.append(newer, "second", &source_seen(3)).await.unwrap();
+    west.shutdown().await;
 }
