@@ -101,7 +101,8 @@ impl Node {
         // One request of the largest size must fit, and the semaphore counts in u32.
         let budget = budget.max(request_bytes_max).min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let idle = config.number("connections.max.idle.ms");
-        let transactions = TxnCoordinator::new(&config, Arc::clone(&partitions), Arc::clone(&coordinator));
+        let transactions =
+            TxnCoordinator::new(&config, Arc::clone(&meta), Arc::clone(&partitions), Arc::clone(&coordinator));
         Self {
             transactions: Arc::new(transactions),
             cluster_id: logs.cluster_id().to_owned(),

@@ -339,3 +339,35 @@ async fn version_2_transactions_may_follow_each_other_without_a_pause() {
     assert_eq!(committed_offset(&mut raw, "g", "t", true).await, (0, 98));
     broker.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r20_all_records_of_an_id_go_to_one_partition_also_while_the_topic_is_being_made() {
+    const IDS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path(), &[]).await;
+    // At once, while the first of them has the topic made.
+    let mut clients = Vec::new();
+    for id in IDS {
+        clients.push(Client::connect(&broker, id).await);
+    }
+    let first: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            tokio::spawn(async move {
+                client.own(60_000).await;
+                client
+            })
+        })
+        .collect();
+    for client in first {
+        let mut client = client.await.unwrap();
+        client.own(60_000).await;
+        assert_eq!(client.producer.1, 1);
+    }
+    broker.shutdown().await;
+    let broker = start(dir.path(), &[]).await;
+    for id in IDS {
+        assert_eq!(Client::new(&broker, id).await.producer.1, 2, "{id}: the newest record counts after a restart");
+    }
+    broker.shutdown().await;
+}

@@ -25,6 +25,7 @@ use crate::coordinator::Coordinator;
 use crate::core::txn::{
     self, Decision, Ending, InitRequest, NeedProducerId, Producer, TopicPartition, Txn, TxnVersion,
 };
+use crate::meta::Meta;
 use crate::node::Node;
 use crate::partitions::{Partition, Partitions};
 
@@ -43,14 +44,13 @@ const ID_BYTES_MAX: usize = 10_000;
 /// Coordinates every transactional id of this node.
 pub struct TxnCoordinator {
     state: Mutex<State>,
+    meta: Arc<Meta>,
     partitions: Arc<Partitions>,
     groups: Arc<Coordinator>,
     /// `transaction.max.timeout.ms`.
     timeout_max_ms: i32,
     /// `transactional.id.expiration.ms`.
     expiration_ms: i64,
-    /// Partitions of `__transaction_state` if it is not there yet.
-    journal_partitions: i32,
     /// Told whenever a transaction is over.
     completed: Notify,
     /// Transactions being finished.
@@ -88,14 +88,14 @@ impl Recorded {
 
 impl TxnCoordinator {
     /// A coordinator that knows no transactional id; `replay` fills it.
-    pub fn new(config: &BrokerConfig, partitions: Arc<Partitions>, groups: Arc<Coordinator>) -> Self {
+    pub fn new(config: &BrokerConfig, meta: Arc<Meta>, partitions: Arc<Partitions>, groups: Arc<Coordinator>) -> Self {
         Self {
             state: Mutex::default(),
+            meta,
             partitions,
             groups,
             timeout_max_ms: config.number("transaction.max.timeout.ms") as i32,
             expiration_ms: config.number("transactional.id.expiration.ms"),
-            journal_partitions: config.number("transaction.state.log.num.partitions") as i32,
             completed: Notify::new(),
             finishing: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -195,7 +195,8 @@ impl TxnCoordinator {
 
     /// The partition of `__transaction_state` that keeps an id.
     fn journal(&self, id: &str) -> Result<Arc<Partition>, ErrorCode> {
-        let count = self.partitions.count(STATE_TOPIC).map_or(self.journal_partitions, |n| n as i32);
+        // What metadata says, not what is open yet: an id must stay in one partition from the first record on.
+        let count = self.meta.image().topic(STATE_TOPIC).map_or(0, |t| t.partitions.len() as i32);
         let number = crate::coordinator::partition_for(id, count);
         self.partitions.get(STATE_TOPIC, number).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)
     }

@@ -36,9 +36,14 @@ pub struct Client {
 
 impl Client {
     pub async fn new(broker: &Broker, id: &'static str) -> Self {
-        let mut client = Self { raw: Raw::connect(broker).await, id, producer: (-1, -1), sequence: 0 };
+        let mut client = Self::connect(broker, id).await;
         client.own(60_000).await;
         client
+    }
+
+    /// Without taking the id yet.
+    pub async fn connect(broker: &Broker, id: &'static str) -> Self {
+        Self { raw: Raw::connect(broker).await, id, producer: (-1, -1), sequence: 0 }
     }
 
     pub async fn init(&mut self, timeout_ms: i32, expected: (i64, i16)) -> InitProducerIdResponse {
@@ -61,7 +66,8 @@ impl Client {
                 (self.producer, self.sequence) = ((answer.producer_id, answer.producer_epoch), 0);
                 return;
             }
-            assert_eq!(answer.error_code, ErrorCode::CONCURRENT_TRANSACTIONS.0);
+            let again = [ErrorCode::CONCURRENT_TRANSACTIONS.0, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS.0];
+            assert!(again.contains(&answer.error_code), "{}", ErrorCode(answer.error_code).name());
             assert!(Instant::now() < deadline);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
