@@ -52,8 +52,9 @@ fn fill_compacted(bootstrap: &str, partition: &Path) {
     let producer = load::producer(bootstrap, &[("compression.type", "lz4"), ("linger.ms", "20")]);
     for n in 0..3000 {
         let (key, value) = (format!("key-{}", n % 50), format!("{n}-{}", fastrand_text(1500, n)));
-        let record = rdkafka::producer::BaseRecord::to("compacted").key(&key).payload(&value);
-        while producer.send(record.clone()).is_err() {
+        let mut record = rdkafka::producer::BaseRecord::to("compacted").key(&key).payload(&value);
+        while let Err((_, unsent)) = producer.send(record) {
+            record = unsent;
             producer.poll(Duration::from_millis(5));
         }
         if n % 100 == 0 {
