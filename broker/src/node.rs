@@ -31,7 +31,7 @@ const PRODUCER_ID_BLOCK: i64 = 1_000;
 /// A topic that was made.
 #[derive(Debug, Clone, Copy)]
 pub struct CreatedTopic {
-    /// Its id; zero if it was only validated.
+    /// Its id, or one it could have had if it was only validated.
     pub id: Uuid,
     /// Partitions.
     pub partitions: usize,
@@ -211,7 +211,6 @@ impl Node {
                         room -= partitions;
                         records.iter().for_each(|r| image.apply(r));
                         all.extend(records);
-                        let id = if validate_only { Uuid::ZERO } else { id };
                         Ok(CreatedTopic { id, partitions, replication_factor: factor })
                     },
                 ));

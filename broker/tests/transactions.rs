@@ -60,6 +60,27 @@ async fn committed_is_seen_aborted_is_not_and_open_holds_readers_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r18_a_transactional_batch_without_an_owner_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path(), &[]).await;
+    let mut raw = Raw::connect(&broker).await;
+    raw.create("t", 1, &[]).await;
+    let of = |builder: BatchBuilder| build(builder.transactional(true), &["?"]);
+    let owned = BatchBuilder::new(Codec::None).producer(7, 0, 0);
+    for batch in [of(owned), of(BatchBuilder::new(Codec::None))] {
+        let refused = raw.produce("t", batch).await;
+        assert_eq!(refused.error_code, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.0, "no transactional.id");
+    }
+    let mut request = support::produce_request("t", -1, of(BatchBuilder::new(Codec::None)));
+    request.transactional_id = Some("x".into());
+    let answer = raw.call(9, &request).await;
+    let code = answer.responses[0].partition_responses[0].error_code;
+    assert_eq!(code, ErrorCode::INVALID_RECORD.0, "no producer id: nobody could end it");
+    assert_eq!((latest(&mut raw, "t", false).await, latest(&mut raw, "t", true).await), (0, 0));
+    broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn r18_nothing_is_appended_outside_an_ongoing_transaction() {
     let dir = tempfile::tempdir().unwrap();
     let broker = start(dir.path(), &[]).await;

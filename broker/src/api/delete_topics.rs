@@ -3,7 +3,7 @@
 //! *Behaviour*: by name or, from version 6, by id; each topic stands alone. Offsets committed for the topic go with it.
 //! *Versions*: 1-6. *Skipped*: internal topics may be deleted, as in Kafka.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use causeway_wire::messages::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
@@ -31,7 +31,13 @@ pub async fn handle(context: &Context, request: DeleteTopicsRequest) -> DeleteTo
     drop(image);
     let decided = context.node.meta.update(|image| {
         let (mut records, mut out) = (Vec::new(), Vec::new());
-        let mut gone = HashSet::new();
+        // What is named twice, in whatever way, is not deleted at all.
+        let mut named: HashMap<Uuid, usize> = HashMap::new();
+        for (name, id) in asked.iter().filter(|(name, id)| name.is_none() || id.is_zero()) {
+            let found = name.as_ref().map_or_else(|| image.topic_by_id(*id), |name| image.topic(name));
+            found.iter().for_each(|topic| *named.entry(topic.id).or_default() += 1);
+        }
+        let mut told = HashSet::new();
         for (name, id) in asked {
             let found = match &name {
                 Some(_) if !id.is_zero() => {
@@ -39,6 +45,10 @@ pub async fn handle(context: &Context, request: DeleteTopicsRequest) -> DeleteTo
                     continue;
                 }
                 Some(name) => image.topic(name),
+                None if id.is_zero() => {
+                    out.push(result(name, id, ErrorCode::INVALID_REQUEST));
+                    continue;
+                }
                 None => image.topic_by_id(id),
             };
             let Some(topic) = found else {
@@ -47,16 +57,17 @@ pub async fn handle(context: &Context, request: DeleteTopicsRequest) -> DeleteTo
                 out.push(result(name, id, unknown));
                 continue;
             };
-            let record = MetaRecord::TopicGone { name: topic.name.clone(), id: topic.id.to_string() };
-            if !gone.insert(topic.id.0) {
-                out.push(result(name, id, ErrorCode::INVALID_REQUEST));
+            if named.get(&topic.id).is_some_and(|times| *times > 1) {
+                if told.insert(topic.id) {
+                    out.push(result(Some(topic.name.clone()), id, ErrorCode::INVALID_REQUEST));
+                }
                 continue;
             }
             if !mutations.allow(topic.partitions.len()) {
                 out.push(result(Some(topic.name.clone()), topic.id, ErrorCode::THROTTLING_QUOTA_EXCEEDED));
                 continue;
             }
-            records.push(record);
+            records.push(MetaRecord::TopicGone { name: topic.name.clone(), id: topic.id.to_string() });
             out.push(result(Some(topic.name.clone()), topic.id, ErrorCode::NONE));
         }
         (records, out)

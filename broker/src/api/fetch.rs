@@ -210,7 +210,7 @@ fn read_one(
         ..Default::default()
     };
     if request.fetch_offset < log.start_offset() || request.fetch_offset > log.end_offset() {
-        return PartitionData { error_code: ErrorCode::OFFSET_OUT_OF_RANGE.0, last_stable_offset: -1, ..data };
+        return error(request.partition, ErrorCode::OFFSET_OUT_OF_RANGE);
     }
     if committed {
         data.aborted_transactions = Some(Vec::<AbortedTransaction>::new());

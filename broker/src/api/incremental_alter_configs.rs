@@ -4,7 +4,7 @@
 //! resource changes as a whole or not at all, each alone. New values are in force when the answer is sent.
 //! *Versions*: 0-1. *Skipped*: broker loggers (INVALID_REQUEST).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use causeway_wire::ErrorCode;
@@ -68,9 +68,10 @@ pub(super) async fn alter(
     let decided = node.meta.update(|image| {
         let ground = Ground { image, node_id: node.config.node_id, statics: &node.config.statics };
         let (mut records, mut outcomes) = (Vec::new(), Vec::new());
-        let mut seen = HashSet::new();
+        let mut times: HashMap<(i8, &str), usize> = HashMap::new();
+        resources.iter().for_each(|r| *times.entry((r.kind, r.name.as_str())).or_default() += 1);
         for resource in resources {
-            let decided = if !seen.insert((resource.kind, resource.name.as_str())) {
+            let decided = if times[&(resource.kind, resource.name.as_str())] > 1 {
                 Err(refuse(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once."))
             } else if replace {
                 ground.alter(&ground.replacing(resource.clone()))

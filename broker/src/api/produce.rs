@@ -20,7 +20,7 @@ use causeway_wire::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
     TopicProduceResponse,
 };
-use causeway_wire::records::validate::{BatchInfo, Depth, ValidateOptions, produce_batch};
+use causeway_wire::records::validate::{BatchInfo, Depth, ValidateError, ValidateOptions, produce_batch};
 use causeway_wire::records::{
     BatchHeader, BatchView, DECOMPRESSED_BYTES_MAX, RecordError, TimestampType, recompress_at_level, recrc_header,
 };
@@ -37,6 +37,18 @@ use admission::{Admission, Admitted};
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 3..=13;
+
+/// Replicas of a partition, and those in sync, while a cluster is one node.
+const REPLICAS: i32 = 1;
+const IN_SYNC: i32 = 1;
+/// Refusals that say nothing about the log, as in Kafka; all others tell where it starts.
+const WITHOUT_START: &[ErrorCode] = &[
+    ErrorCode::CORRUPT_MESSAGE,
+    ErrorCode::MESSAGE_TOO_LARGE,
+    ErrorCode::RECORD_LIST_TOO_LARGE,
+    ErrorCode::KAFKA_STORAGE_ERROR,
+    ErrorCode::NOT_LEADER_OR_FOLLOWER,
+];
 
 /// The client id that may write internal topics, as in Kafka.
 const ADMIN_CLIENT: &str = "__admin_client";
@@ -112,6 +124,7 @@ fn append_all(context: &Context, request: ProduceRequest, admitted: &Admitted) -
     let mut response = ProduceResponse::default();
     let mut waiting = Vec::new();
     let image = context.node.meta.image();
+    let unowned = admission::is_unowned(&request);
     for topic in request.topic_data {
         let by_id = context.version() >= 13;
         let name =
@@ -121,6 +134,7 @@ fn append_all(context: &Context, request: ProduceRequest, admitted: &Admitted) -
             let index = data.index;
             let place = (response.responses.len(), answers.len());
             let appended = match &name {
+                _ if unowned => Err(refused(index, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, None)),
                 None => Err(refused(index, ErrorCode::UNKNOWN_TOPIC_ID, None)),
                 Some(name) => append(context, request.acks, name, data, admitted.get(&place)),
             };
@@ -163,7 +177,8 @@ fn append(
         return Err(refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     };
     let settings = partition.settings();
-    if acks == -1 && settings.min_insync_replicas > 1 {
+    // No more are asked for than there are: with one replica every value is met, as in Kafka 4.3.
+    if acks == -1 && settings.min_insync_replicas.min(REPLICAS) > IN_SYNC {
         return Err(refuse(ErrorCode::NOT_ENOUGH_REPLICAS));
     }
     let Some(records) = data.records.filter(|r| !r.is_empty()) else {
@@ -181,19 +196,10 @@ fn append(
         zstd_allowed: context.version() >= 7,
         depth: Depth::Records,
     };
-    let info = produce_batch(&records, &options).map_err(|error| {
-        let mut answer = refused(index, ErrorCode(error.code()), Some(error.to_string()));
-        answer.record_errors = error
-            .rejected_records()
-            .iter()
-            .map(|r| BatchIndexAndErrorMessage {
-                batch_index: r.index,
-                batch_index_error_message: Some(r.reason.to_string()),
-                ..Default::default()
-            })
-            .collect();
-        answer
-    })?;
+    let info = produce_batch(&records, &options).map_err(|error| told(&partition, invalid(index, &error)))?;
+    if info.header.attributes.is_transactional() && !info.header.has_producer_id() {
+        return Err(refuse(ErrorCode::INVALID_RECORD)); // nobody could ever end its transaction
+    }
     let append_time = settings.timestamp_type == TimestampType::LogAppendTime;
     let stored = to_store(&records, &info, &partition, &settings, &options);
     let batch = stored.map_err(|e| refused(index, ErrorCode::INVALID_RECORD, Some(e.to_string())))?;
@@ -211,7 +217,7 @@ fn append(
             let answer = accepted(index, &partition, &info.header, appended, append_time.then_some(now));
             Ok((answer, partition, appended.last_offset + 1))
         }
-        Err(error) => Err(failed(topic, index, &error)),
+        Err(error) => Err(told(&partition, failed(topic, index, &error))),
     }
 }
 
@@ -266,6 +272,24 @@ fn failed(topic: &str, index: i32, error: &LogError) -> PartitionProduceResponse
         _ => tracing::error!(topic, partition = index, %error, "append failed"),
     }
     refused(index, code, Some(error.to_string()))
+}
+
+fn invalid(index: i32, error: &ValidateError) -> PartitionProduceResponse {
+    let rejected = error.rejected_records().iter().map(|r| BatchIndexAndErrorMessage {
+        batch_index: r.index,
+        batch_index_error_message: Some(r.reason.to_string()),
+        ..Default::default()
+    });
+    let answer = refused(index, ErrorCode(error.code()), Some(error.to_string()));
+    PartitionProduceResponse { record_errors: rejected.collect(), ..answer }
+}
+
+/// A refusal with the start of the log, where Kafka tells it.
+fn told(partition: &Partition, answer: PartitionProduceResponse) -> PartitionProduceResponse {
+    if WITHOUT_START.contains(&ErrorCode(answer.error_code)) {
+        return answer;
+    }
+    PartitionProduceResponse { log_start_offset: partition.log.start_offset(), ..answer }
 }
 
 fn refused(index: i32, code: ErrorCode, error_message: Option<String>) -> PartitionProduceResponse {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use causeway_wire::ErrorCode;
 
 use super::clients::ResourceKind;
-use super::controller::{Refusal, refuse};
+use super::controller::{Refusal, check_topic_name, refuse};
 use super::{MetaImage, MetaRecord};
 use crate::config::effective::{Levels, Settings};
 use crate::config::resource_keys::{self, MetricsRefusal};
@@ -124,6 +124,10 @@ impl Ground<'_> {
 
     fn topic(&self, resource: &Resource) -> Result<Vec<MetaRecord>, Refusal> {
         let name = &resource.name;
+        if name.is_empty() {
+            return Err(refuse(ErrorCode::INVALID_REQUEST, "Default topic resources are not allowed."));
+        }
+        check_topic_name(name)?;
         let Some(topic) = self.image.topic(name) else {
             let why = format!("The topic '{name}' does not exist.");
             return Err(refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, why));

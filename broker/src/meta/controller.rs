@@ -11,6 +11,9 @@ const TOPIC_NAME_MAX: usize = 249;
 /// Most partitions one request may make; Kafka's controller draws the same line.
 pub const PARTITIONS_PER_REQUEST_MAX: i32 = 10_000;
 
+/// Where Kafka's quorum keeps its log; no client makes it.
+const METADATA_TOPIC: &str = "__cluster_metadata";
+
 /// A refusal: code and words for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -83,6 +86,12 @@ pub fn create_topic(
     room: usize,
 ) -> Result<(Vec<MetaRecord>, usize, usize), Refusal> {
     check_topic_name(&topic.name)?;
+    if topic.name == METADATA_TOPIC {
+        return Err(refuse(
+            ErrorCode::INVALID_REQUEST,
+            format!("Creation of internal topic {METADATA_TOPIC} is prohibited."),
+        ));
+    }
     // Before the costlier checks: a request may name a million topics.
     if room == 0 {
         return Err(too_many());

@@ -38,6 +38,9 @@ struct Asked {
 
 /// Asks for all batches of a request at once.
 pub(super) async fn of(context: &Context, request: &ProduceRequest) -> Admitted {
+    if is_unowned(request) {
+        return Admitted::new();
+    }
     let asked = asked(context, request);
     let Some(producer) = asked.first().map(|a| a.producer) else { return Admitted::new() };
     let all = |admission: fn(&Asked) -> Admission| asked.iter().map(|a| (a.place, admission(a))).collect();
@@ -88,7 +91,16 @@ fn asked(context: &Context, request: &ProduceRequest) -> Vec<Asked> {
     out
 }
 
+/// Whether a transactional batch comes without a `transactional.id`: then nobody may write any of the request's batches, as in Kafka.
+pub(super) fn is_unowned(request: &ProduceRequest) -> bool {
+    let mut batches = request.topic_data.iter().flat_map(|topic| &topic.partition_data).filter_map(header);
+    request.transactional_id.is_none() && batches.any(|header| header.attributes.is_transactional())
+}
+
 fn transactional(data: &PartitionProduceData) -> Option<BatchHeader> {
-    let header = BatchHeader::parse(data.records.as_ref()?).ok()?;
-    (header.attributes.is_transactional() && header.has_producer_id()).then_some(header)
+    header(data).filter(|header| header.attributes.is_transactional() && header.has_producer_id())
+}
+
+fn header(data: &PartitionProduceData) -> Option<BatchHeader> {
+    BatchHeader::parse(data.records.as_ref()?).ok()
 }

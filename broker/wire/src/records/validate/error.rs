@@ -110,7 +110,9 @@ impl ValidateError {
         match self {
             Self::Batch(RecordError::UnknownCodec(_)) | Self::ZstdBeforeV7 => UNSUPPORTED_COMPRESSION_TYPE,
             Self::Batch(RecordError::CapExceeded { .. }) | Self::TooLarge { .. } => MESSAGE_TOO_LARGE,
-            Self::Batch(RecordError::Crc { .. }) => CORRUPT_MESSAGE,
+            Self::Batch(RecordError::Crc { .. } | RecordError::Magic(3..) | RecordError::BatchLength(_)) => {
+                CORRUPT_MESSAGE
+            }
             Self::LogAppendTime | Self::Timestamp { .. } => INVALID_TIMESTAMP,
             Self::Records(records) if records.iter().any(|r| matches!(r.reason, RejectReason::Timestamp(_))) => {
                 INVALID_TIMESTAMP
