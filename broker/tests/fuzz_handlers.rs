@@ -115,7 +115,11 @@ async fn exchange(node: &Node, rng: &mut fastrand::Rng, counts: &mut Counts) {
     let _ = stream.shutdown().await;
     let mut answers = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answers)).await;
-    assert!(read.is_ok(), "neither answered nor closed within {PATIENCE:?}: {asked:02x?}");
+    assert!(
+        read.is_ok(),
+        "neither answered nor closed within {PATIENCE:?} after {} answers: {asked:02x?}",
+        whole_answers(&answers)
+    );
     assert!(answers.len() < 64 << 20, "{} bytes for {asked:02x?}", answers.len());
     let mut answers = Bytes::from(answers);
     let before = counts.answered;
@@ -127,6 +131,17 @@ async fn exchange(node: &Node, rng: &mut fastrand::Rng, counts: &mut Counts) {
         learn(node, answer, rng);
     }
     counts.closed += u64::from(counts.answered - before < asked.len() as u64);
+}
+
+/// How many answers arrived whole.
+fn whole_answers(mut answers: &[u8]) -> usize {
+    let mut count = 0;
+    while answers.len() >= 4 {
+        let length = answers.get_u32() as usize;
+        let Some(rest) = answers.get(length..) else { break };
+        (answers, count) = (rest, count + 1);
+    }
+    count
 }
 
 /// Takes from an answer what later requests should name.

@@ -130,7 +130,7 @@ pub fn dump_log(files: &[PathBuf]) -> std::process::Output {
     let list: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let command = java(
         "256m",
-        &["kafka.tools.DumpLogSegments", "--deep-iteration", "--print-data-log", "--files", &list.join(",")],
+        &["org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", "--print-data-log", "--files", &list.join(",")],
     );
     Command::new(&command[0]).args(&command[1..]).output().unwrap()
 }

@@ -222,9 +222,14 @@ impl Log {
     /// Waits until all below `offset` is as durable as `log.flush` promises.
     ///
     /// # Errors
-    /// The log directory failed; the caller must not acknowledge.
+    /// The log directory failed; the caller must not acknowledge. Or the offset is beyond the log's end: it was written to a log of this name that was
+    /// deleted since, and nobody will ever write it here.
     pub async fn wait_durable(&self, offset: i64) -> Result<(), LogError> {
         let mut durable = self.mark.subscribe();
+        if offset > self.end_offset() {
+            self.env.flusher.health()?;
+            return Err(LogError::Deleted);
+        }
         loop {
             if *durable.borrow_and_update() >= offset {
                 return Ok(());

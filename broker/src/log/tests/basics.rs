@@ -34,6 +34,18 @@ fn appended_batches_are_read_back_whole_across_segments() {
     manager.shutdown(1).unwrap();
 }
 
+#[tokio::test]
+async fn nobody_waits_for_what_was_written_to_a_deleted_log_of_the_same_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (manager, log) = fresh(dir.path());
+    let end = log.append_one(&batch(3, 10, NOW), LEADER, NOW).unwrap().last_offset + 1;
+    log.wait_durable(end).await.unwrap();
+    assert!(manager.delete("t", 0, NOW).unwrap());
+    let again = manager.create("t", 0, Uuid([6; 16]), small(), NOW).unwrap();
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(30), again.wait_durable(end)).await;
+    assert_eq!(waited.expect("an answer"), Err(LogError::Deleted));
+}
+
 #[test]
 fn several_batches_in_one_call_and_a_roll_in_the_middle() {
     let dir = tempfile::tempdir().unwrap();
