@@ -39,18 +39,12 @@ pub async fn handle(context: &Context, request: DeleteTopicsRequest) -> DeleteTo
         }
         let mut told = HashSet::new();
         for (name, id) in asked {
-            let found = match &name {
-                Some(_) if !id.is_zero() => {
-                    out.push(result(name, id, ErrorCode::INVALID_REQUEST));
-                    continue;
-                }
-                Some(name) => image.topic(name),
-                None if id.is_zero() => {
-                    out.push(result(name, id, ErrorCode::INVALID_REQUEST));
-                    continue;
-                }
-                None => image.topic_by_id(id),
-            };
+            // By one of the two, and only one.
+            if name.is_some() != id.is_zero() {
+                out.push(result(name, id, ErrorCode::INVALID_REQUEST));
+                continue;
+            }
+            let found = name.as_ref().map_or_else(|| image.topic_by_id(id), |name| image.topic(name));
             let Some(topic) = found else {
                 let unknown =
                     if name.is_some() { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { ErrorCode::UNKNOWN_TOPIC_ID };
