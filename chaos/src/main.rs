@@ -1,5 +1,6 @@
-//! Fault runs: real processes, real faults, and the checkers that judge what is left.
+//! Fault runs: real processes, real faults, and the checkers that judge what is left. And benchmarks against a peer.
 
+mod bench;
 mod damage;
 mod faults;
 mod follow;
@@ -15,7 +16,7 @@ use causeway::drill::stage::Topology;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
-/// Fault runs against a real daemon and real brokers.
+/// Fault runs against a real daemon and real brokers, and benchmarks against a peer.
 #[derive(Debug, Parser)]
 #[command(name = "causeway-chaos", version, about)]
 struct Cli {
@@ -32,6 +33,11 @@ enum Verb {
     Run {
         #[command(subcommand)]
         scenario: Scenario,
+    },
+    /// Measure against a peer on the same machine
+    Bench {
+        #[command(subcommand)]
+        bench: bench::Bench,
     },
 }
 
@@ -101,9 +107,12 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb, out: &Out) -> anyhow::Result<Exit> {
-    let Verb::Run { scenario } = verb;
     let say = |line: String| out.hint(&format!("  {line}"));
     let runtime = causeway::cli::runtime()?;
+    let scenario = match verb {
+        Verb::Run { scenario } => scenario,
+        Verb::Bench { bench } => return runtime.block_on(interruptible(bench::run(bench, out))),
+    };
     match scenario {
         Scenario::Kill(args) => {
             let place = Place::new(&args.common)?;
@@ -135,12 +144,10 @@ fn run(verb: Verb, out: &Out) -> anyhow::Result<Exit> {
 }
 
 /// Ends the work, and with it all children, when somebody stops us.
-async fn interruptible<T>(
-    work: impl Future<Output = Result<T, causeway::drill::error::DrillError>>,
-) -> anyhow::Result<T> {
+async fn interruptible<T, E: Into<anyhow::Error>>(work: impl Future<Output = Result<T, E>>) -> anyhow::Result<T> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
-        done = work => Ok(done?),
+        done = work => done.map_err(Into::into),
         _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
         _ = terminate.recv() => anyhow::bail!("terminated"),
     }
