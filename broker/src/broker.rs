@@ -1,6 +1,7 @@
 //! Starting and stopping a broker.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::config::{BrokerConfig, Listener};
 use crate::coordinator::Coordinator;
 use crate::core::features;
 use crate::error::BrokerError;
-use crate::log::{FlushPolicy, LogConfig, LogError, LogManager, ManagerConfig, RealDisk};
+use crate::log::{Disk, FlushPolicy, LogConfig, LogError, LogManager, ManagerConfig, RealDisk};
 use crate::meta::file_log::FileLog;
 use crate::meta::{Meta, MetaImage, MetaRecord};
 use crate::node::Node;
@@ -31,6 +32,8 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// A running broker.
 pub struct Broker {
     node: Arc<Node>,
+    /// The log directory with the metadata.
+    home: PathBuf,
     addresses: Vec<SocketAddr>,
     http: Option<SocketAddr>,
     stop: CancellationToken,
@@ -43,6 +46,14 @@ impl Broker {
     /// # Errors
     /// Ports or directories that cannot be used, each named.
     pub async fn start(config: BrokerConfig) -> Result<Self, BrokerError> {
+        Self::start_on(config, Arc::new(RealDisk)).await
+    }
+
+    /// As [`start`](Self::start), on another file system than the machine's: tests have one that fails, fills up and loses power.
+    ///
+    /// # Errors
+    /// As of [`start`](Self::start).
+    pub async fn start_on(config: BrokerConfig, disk: Arc<dyn Disk>) -> Result<Self, BrokerError> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -58,14 +69,17 @@ impl Broker {
         let http_address = http.as_ref().and_then(|s| s.local_addr().ok());
         let addresses: Vec<SocketAddr> = sockets.iter().filter_map(|(_, s)| s.local_addr().ok()).collect();
         let advertised = advertised(&config, &sockets);
-        let node = tokio::task::spawn_blocking(move || open(config, advertised));
-        let node = node.await.map_err(|e| BrokerError::Restore { what: "the node".into(), why: e.to_string() })??;
+        let node = tokio::task::spawn_blocking(move || open(config, advertised, disk));
+        let opened = node.await.map_err(|e| BrokerError::Restore { what: "the node".into(), why: e.to_string() })?;
+        let (node, home) = opened?;
         let node = Arc::new(node);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(Arc::clone(&node.coordinator).keep_time(stop.clone()));
         node.transactions.resume();
         tasks.spawn(crate::transactions::keep_time(Arc::clone(&node), stop.clone()));
         tasks.spawn(housekeeping(Arc::clone(&node), stop.clone()));
+        tasks.spawn(upkeep::flush_by_age(Arc::clone(&node), stop.clone()));
+        tasks.spawn(upkeep::open_rest(Arc::clone(&node), stop.clone()));
         for _ in 0..upkeep::cleaners(&node) {
             tasks.spawn(upkeep::compact(Arc::clone(&node), stop.clone()));
         }
@@ -78,7 +92,7 @@ impl Broker {
         let listener = addresses.first().map(ToString::to_string).unwrap_or_default();
         let (cluster_id, node_id) = (node.cluster_id.as_str(), node.config.node_id);
         tracing::info!("broker started listener={listener} cluster_id={cluster_id} node_id={node_id}");
-        Ok(Self { node, addresses, http: http_address, stop, tasks })
+        Ok(Self { node, home, addresses, http: http_address, stop, tasks })
     }
 
     /// The address of the first listener, with the port really opened.
@@ -106,10 +120,9 @@ impl Broker {
     /// only its own partitions offline.
     pub async fn failed(&self) -> String {
         let dirs = &self.node.config.log_dirs;
-        let home = dirs.iter().find(|dir| FileLog::exists(dir)).cloned();
         loop {
             let failed = self.node.logs.failed_dirs();
-            let last = failed.iter().find(|(dir, _)| home.as_ref() == Some(dir) || failed.len() == dirs.len());
+            let last = failed.iter().find(|(dir, _)| *dir == self.home || failed.len() == dirs.len());
             if let Some((_, error)) = last {
                 return error.to_string();
             }
@@ -168,7 +181,11 @@ fn host_name() -> String {
 }
 
 /// Locks and opens the data directories, reads metadata, opens partitions, restores groups. Blocking.
-fn open(mut config: BrokerConfig, advertised: Vec<Listener>) -> Result<Node, BrokerError> {
+fn open(
+    mut config: BrokerConfig,
+    advertised: Vec<Listener>,
+    disk: Arc<dyn Disk>,
+) -> Result<(Node, PathBuf), BrokerError> {
     // What was worked out is shown as set, as Kafka does: tools look for the addresses and the node id there.
     let told: Vec<String> = advertised.iter().map(|l| format!("{}://{}:{}", l.name, l.host, l.port)).collect();
     config.statics.insert("advertised.listeners".into(), told.join(","));
@@ -186,14 +203,15 @@ fn open(mut config: BrokerConfig, advertised: Vec<Listener>) -> Result<Node, Bro
         flush,
         node_id: config.node_id,
         cluster_id: config.cluster_id.clone(),
-        disk: Arc::new(RealDisk),
+        disk: Arc::clone(&disk),
         now_ms: crate::clock::wall_ms(),
     };
     // Metadata lies in a directory that must be locked before it is read, and says how each log is to be opened.
     let locked = LogManager::lock(&storage)?;
     // Where it was, whatever the order of log.dirs is now.
-    let home = config.log_dirs.iter().find(|dir| FileLog::exists(dir)).or(config.log_dirs.first());
-    let (mut file, mut image) = FileLog::open(home.expect("a configuration without log.dirs is refused"))?;
+    let home = config.log_dirs.iter().find(|dir| FileLog::exists(&*disk, dir)).or(config.log_dirs.first());
+    let home = home.expect("a configuration without log.dirs is refused").clone();
+    let (mut file, mut image) = FileLog::open(locked.disk_of(&home).unwrap_or(disk), &home)?;
     if let Some(why) = features::beyond(&image.features) {
         return Err(BrokerError::Restore { what: "the metadata".into(), why });
     }
@@ -231,7 +249,7 @@ fn open(mut config: BrokerConfig, advertised: Vec<Listener>) -> Result<Node, Bro
     restored.map_err(|why| BrokerError::Restore { what: "committed offsets".into(), why })?;
     let restored = node.transactions.replay();
     restored.map_err(|why| BrokerError::Restore { what: "transactions".into(), why })?;
-    Ok(node)
+    Ok((node, home))
 }
 
 /// The settings a topic's logs are opened with. One that metadata does not know may have been compacted by whoever wrote it.

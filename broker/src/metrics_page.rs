@@ -47,6 +47,7 @@ pub fn render(node: &Node) -> String {
     requests(&mut page, node);
     topics(&mut page, node);
     logs(&mut page, node);
+    cleaner(&mut page, node);
     groups(&mut page, node);
     page.text
 }
@@ -55,10 +56,8 @@ fn cluster(page: &mut Page, node: &Node) {
     let image = node.meta.image();
     let partitions: usize = image.topics().map(|t| t.partitions.len()).sum();
     let served = node.partitions.all().len();
-    let offline = match node.logs.health() {
-        Ok(()) => partitions.saturating_sub(served),
-        Err(_) => partitions,
-    };
+    let working = node.partitions.all().iter().filter(|partition| partition.log.health().is_ok()).count();
+    let offline = partitions.saturating_sub(working);
     let mut gauge = |name: &str, help: &str, value: usize| page.one(name, "gauge", help, value);
     gauge("kafka_server_replicamanager_partitioncount", "Partitions of this node.", served);
     gauge("kafka_server_replicamanager_leadercount", "Partitions led by this node.", served);
@@ -72,9 +71,8 @@ fn cluster(page: &mut Page, node: &Node) {
     gauge("kafka_controller_kafkacontroller_activecontrollercount", "1 on the active controller.", 1);
     gauge("kafka_controller_kafkacontroller_globaltopiccount", "Topics of the cluster.", image.topics().count());
     gauge("kafka_controller_kafkacontroller_globalpartitioncount", "Partitions of the cluster.", partitions);
-    gauge("kafka_log_logmanager_offlinelogdirectorycount", "Log directories that failed.", {
-        usize::from(node.logs.health().is_err())
-    });
+    let failed = node.logs.failed_dirs();
+    gauge("kafka_log_logmanager_offlinelogdirectorycount", "Log directories that failed.", failed.len());
     gauge("kafka_server_socket_server_metrics_connection_count", "Connections open.", node.doors.open());
     let (faults, refused) = (node.stats.faults.load(Relaxed), node.stats.refused.load(Relaxed));
     let name = "kafka_server_socket_server_metrics_connection_refused_total";
@@ -144,7 +142,8 @@ fn logs(page: &mut Page, node: &Node) {
     all.sort_by(|a, b| (a.log.topic(), a.log.partition()).cmp(&(b.log.topic(), b.log.partition())));
     let left_out = all.len().saturating_sub(SERIES_MAX);
     all.truncate(SERIES_MAX);
-    let families: [(&str, &str, OfLog); 3] = [
+    let families: [(&str, &str, OfLog); 4] = [
+        ("kafka_log_log_numlogsegments", "Segments of a partition.", |log| log.segment_count() as i64),
         ("kafka_log_log_size", "Bytes of a partition on the disk.", |log| log.size() as i64),
         ("kafka_log_log_logstartoffset", "First offset of a partition.", |log| log.start_offset()),
         ("kafka_log_log_logendoffset", "Offset after the last of a partition.", |log| log.end_offset()),
@@ -157,6 +156,87 @@ fn logs(page: &mut Page, node: &Node) {
         }
     }
     page.one("causeway_metrics_partitions_left_out", "gauge", "Partitions too many for this page.", left_out);
+}
+
+/// Compaction.
+fn cleaner(page: &mut Page, node: &Node) {
+    let stats = node.logs.cleaner_stats();
+    let since = if stats.looked_ms > 0 { (crate::clock::wall_ms() - stats.looked_ms).max(0) } else { 0 };
+    let gauges = [
+        (
+            "kafka_log_logcleaner_cleaner_recopy_percent",
+            "Bytes that the last compaction kept of those it read, percent.",
+            stats.recopy_percent,
+        ),
+        (
+            "kafka_log_logcleaner_max_buffer_utilization_percent",
+            "How full the offset map of the last compaction was.",
+            stats.buffer_percent,
+        ),
+        (
+            "kafka_log_logcleaner_max_clean_time_secs",
+            "How long the last compaction took.",
+            stats.clean_time.as_secs_f64(),
+        ),
+        (
+            "kafka_log_logcleaner_max_compaction_delay_secs",
+            "Longest time that a record waits beyond max.compaction.lag.ms.",
+            stats.compaction_delay_ms_max as f64 / 1_000.0,
+        ),
+        (
+            "kafka_log_logcleaner_deadthreadcount",
+            "Threads of compaction that ended by a bug.",
+            node.stats.dead_cleaners.load(Relaxed) as f64,
+        ),
+        (
+            "kafka_log_logcleanermanager_max_dirty_percent",
+            "Dirty part of the dirtiest compacted log, percent.",
+            stats.dirty_percent_max,
+        ),
+        (
+            "kafka_log_logcleanermanager_time_since_last_run_ms",
+            "Time since logs were last looked at for compaction.",
+            since as f64,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.one(name, "gauge", help, value);
+    }
+    let counters = [
+        ("causeway_log_cleaner_rounds_total", "Compactions finished.", stats.rounds),
+        ("causeway_log_cleaner_read_bytes_total", "Bytes that they read.", stats.bytes_read),
+        ("causeway_log_cleaner_written_bytes_total", "Bytes that they wrote.", stats.bytes_written),
+    ];
+    for (name, help, value) in counters {
+        page.one(name, "counter", help, value);
+    }
+    directories(page, node);
+}
+
+fn directories(page: &mut Page, node: &Node) {
+    let failed = node.logs.failed_dirs();
+    let mut by_dir: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+    for (dir, _) in node.logs.dirs() {
+        let offline = failed.iter().any(|(failed, _)| failed == dir);
+        by_dir.insert(dir.display().to_string(), [u64::from(offline), 0, 0]);
+    }
+    for given_up in node.logs.uncleanable() {
+        let Some(log) = node.logs.get(&given_up.topic, given_up.partition) else { continue };
+        let sums = by_dir.entry(log.log_dir().display().to_string()).or_default();
+        sums[1] += 1;
+        sums[2] += log.size();
+    }
+    let families = [
+        ("kafka_log_logmanager_logdirectoryoffline", "Whether a log directory failed."),
+        ("kafka_log_logcleanermanager_uncleanable_partitions_count", "Partitions that compaction gave up on."),
+        ("kafka_log_logcleanermanager_uncleanable_bytes", "Bytes of those partitions."),
+    ];
+    for (i, (name, help)) in families.into_iter().enumerate() {
+        page.family(name, "gauge", help);
+        for (dir, sums) in &by_dir {
+            page.line(name, &[("logdirectory", dir)], sums[i]);
+        }
+    }
 }
 
 /// What lag is made of: committed offsets, and the lag where the partition is here.

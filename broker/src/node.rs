@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use causeway_wire::{ErrorCode, Uuid};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::config::effective::{Levels, Settings};
@@ -81,6 +81,8 @@ pub struct Node {
     producer_ids: Mutex<(i64, i64)>,
     /// One topic is made or grown at a time.
     topics: tokio::sync::Mutex<()>,
+    /// Told when the logs of a topic could not be made.
+    pub(crate) unopened: Notify,
 }
 
 impl Node {
@@ -125,6 +127,7 @@ impl Node {
             response_budget: Arc::new(Semaphore::new(RESPONSE_BYTES_MAX)),
             producer_ids: Mutex::new((0, 0)),
             topics: tokio::sync::Mutex::new(()),
+            unopened: Notify::new(),
         }
     }
 
@@ -245,6 +248,9 @@ impl Node {
         let Some(topic) = image.topic(name).cloned() else { return Ok(()) };
         crate::blocking::run(|| self.open_partitions(&topic)).map_err(|error| {
             tracing::error!(topic = name, %error, "cannot make the logs of a topic");
+            if !matches!(error, LogError::Exists(_)) {
+                self.unopened.notify_one();
+            }
             refuse(crate::errors::log_code(&error), error.to_string())
         })
     }
@@ -255,7 +261,11 @@ impl Node {
         let have = self.partitions.count(&topic.name).unwrap_or(0);
         for (index, meta) in topic.partitions.iter().enumerate().skip(have) {
             let number = index as i32;
-            let log = match self.logs.get(&topic.name, number) {
+            let found = self.logs.get(&topic.name, number);
+            if let Some(log) = found.as_ref().filter(|log| log.topic_id().is_zero()) {
+                log.assign_topic_id(topic.id)?;
+            }
+            let log = match found {
                 Some(log) if log.topic_id() != topic.id => {
                     return Err(LogError::Exists(format!("{}-{number}", topic.name)));
                 }

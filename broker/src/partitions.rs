@@ -84,6 +84,9 @@ impl TopicSettings {
                 max_compaction_lag_ms: number("max.compaction.lag.ms"),
                 dirty_ratio_min_ppm: (text("min.cleanable.dirty.ratio").trim().parse().unwrap_or(0.5) * 1e6) as u32,
                 file_delete_delay_ms: number("file.delete.delay.ms"),
+                segment_jitter_ms: number("segment.jitter.ms"),
+                flush_messages: number("flush.messages"),
+                flush_ms: number("flush.ms"),
                 ..LogConfig::default()
             },
         }
@@ -163,6 +166,11 @@ impl Partitions {
     pub fn get(&self, topic: &str, partition: i32) -> Option<Arc<Partition>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         topics.get(topic)?.get(usize::try_from(partition).ok()?).cloned()
+    }
+
+    /// Whether a partition is here whose log directory failed.
+    pub fn is_offline(&self, topic: &str, partition: i32) -> bool {
+        self.get(topic, partition).is_some_and(|partition| partition.log.health().is_err())
     }
 
     /// How many partitions of a topic are here, if the topic is.

@@ -37,6 +37,8 @@ pub struct Stats {
     apis: Vec<(ApiKey, ApiStats)>,
     /// Connections closed by us because of what the peer did.
     pub faults: AtomicU64,
+    /// Threads of compaction that ended by a bug.
+    pub dead_cleaners: AtomicU64,
     /// Connections turned away at the door.
     pub refused: AtomicU64,
     /// Records, bytes in and bytes out of topics that are gone: totals never go back.
@@ -46,7 +48,13 @@ pub struct Stats {
 impl Default for Stats {
     fn default() -> Self {
         let apis = ENABLED.iter().map(|(key, _)| (*key, ApiStats::default())).collect();
-        Self { apis, faults: AtomicU64::default(), refused: AtomicU64::default(), gone: Traffic::default() }
+        Self {
+            apis,
+            faults: AtomicU64::default(),
+            dead_cleaners: AtomicU64::default(),
+            refused: AtomicU64::default(),
+            gone: Traffic::default(),
+        }
     }
 }
 

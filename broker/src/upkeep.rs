@@ -1,4 +1,4 @@
-//! What runs beside the requests: compaction.
+//! What runs beside the requests: compaction, and the logs of topics that could not be made when they were created.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::log::CleanerConfig;
+use crate::log::{CleanerConfig, LogError};
 use crate::node::Node;
 
 /// Threads that compact at once, at most: each may hold a part of the buffer and reads whole segments.
@@ -53,12 +53,74 @@ pub async fn compact(node: Arc<Node>, stop: CancellationToken) {
             }
             Err(error) => {
                 tracing::error!(%error, "compaction failed; this thread of it ends");
+                node.stats.dead_cleaners.fetch_add(1, Ordering::Relaxed);
                 return;
             }
         }
         if stop.is_cancelled() {
             return;
         }
+    }
+}
+
+/// Flushes logs by `flush.ms`, looking every `log.flush.scheduler.interval.ms` (never, unless it is set, as in Kafka).
+pub async fn flush_by_age(node: Arc<Node>, stop: CancellationToken) {
+    let every = node.config.number("log.flush.scheduler.interval.ms");
+    if every == i64::MAX {
+        return;
+    }
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(every.max(1) as u64)) => {}
+            () = stop.cancelled() => return,
+        }
+        let node = Arc::clone(&node);
+        let round = tokio::task::spawn_blocking(move || {
+            for log in node.logs.logs() {
+                match log.flush_by_age(crate::clock::wall_ms()) {
+                    // The failure of a directory was logged when it came.
+                    Ok(_) | Err(LogError::DirFailed { .. }) => {}
+                    Err(error) => {
+                        tracing::error!(topic = log.topic(), partition = log.partition(), %error, "not flushed")
+                    }
+                }
+            }
+        });
+        if let Err(error) = round.await {
+            tracing::error!(%error, "flushing by age failed");
+        }
+    }
+}
+
+/// First wait before the logs of a topic that could not be made (a full disk, say) are tried again.
+const OPEN_RETRY_FIRST: Duration = Duration::from_millis(50);
+/// Longest such wait.
+const OPEN_RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Makes the logs that metadata knows and that could not be made at once, again and again until all are there: the topic's creation was recorded, so it
+/// must come to life without a restart.
+pub async fn open_rest(node: Arc<Node>, stop: CancellationToken) {
+    let work = async {
+        loop {
+            node.unopened.notified().await;
+            let mut delay = OPEN_RETRY_FIRST;
+            loop {
+                tokio::time::sleep(delay).await;
+                delay = (delay * 2).min(OPEN_RETRY_MAX);
+                let names: Vec<String> = node.meta.image().topics().map(|topic| topic.name.clone()).collect();
+                let mut left = false;
+                for name in names.iter().filter(|name| !node.is_open(name)) {
+                    left |= node.open_topic(name).await.is_err();
+                }
+                if !left {
+                    break;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
     }
 }
 

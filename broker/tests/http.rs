@@ -87,6 +87,9 @@ async fn metrics_count_what_clients_did_under_the_names_that_operators_know() {
         ("kafka_server_brokertopicmetrics_bytesout_total{topic=\"t\"}", size),
         ("kafka_log_log_logendoffset{topic=\"t\",partition=\"0\"}", 3.0),
         ("kafka_log_log_size{topic=\"t\",partition=\"1\"}", 0.0),
+        ("kafka_log_log_numlogsegments{topic=\"t\",partition=\"0\"}", 1.0),
+        ("kafka_log_logcleaner_deadthreadcount", 0.0),
+        ("kafka_log_logmanager_offlinelogdirectorycount", 0.0),
         ("kafka_network_requestmetrics_requests_total{request=\"Produce\"}", 1.0),
         ("kafka_network_requestmetrics_totaltimems_count{request=\"Fetch\"}", 1.0),
         ("kafka_network_requestmetrics_totaltimems_bucket{request=\"Fetch\",le=\"+Inf\"}", 1.0),
@@ -98,6 +101,10 @@ async fn metrics_count_what_clients_did_under_the_names_that_operators_know() {
         ("kafka_consumergroup_lag{consumergroup=\"g\\\"1\",topic=\"t\",partition=\"0\"}", 2.0),
     ] {
         assert_eq!(value(&page, series), expected, "{series}");
+    }
+    for of_dir in ["logmanager_logdirectoryoffline", "logcleanermanager_uncleanable_partitions_count"] {
+        let series = format!("kafka_log_{of_dir}{{logdirectory=\"{}\"}}", dir.path().display());
+        assert_eq!(value(&page, &series), 0.0, "{series}");
     }
     let total = value(&page, "kafka_server_brokertopicmetrics_messagesin_total");
     let delete = causeway_wire::messages::delete_topics::DeleteTopicsRequest {

@@ -13,6 +13,7 @@ use causeway_wire::messages::delete_records::{
 
 use super::Context;
 use crate::errors::log_code;
+use crate::leader::check_online;
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 0..=2;
@@ -38,6 +39,7 @@ pub async fn handle(context: &Context, request: DeleteRecordsRequest) -> DeleteR
 fn delete(context: &Context, topic: &str, asked: &DeleteRecordsPartition) -> Result<i64, ErrorCode> {
     let partition = context.node.partitions.get(topic, asked.partition_index);
     let partition = partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    check_online(&partition)?;
     if !partition.settings().log.delete {
         return Err(ErrorCode::POLICY_VIOLATION);
     }

@@ -11,6 +11,7 @@ use causeway_wire::messages::describe_producers::{
 };
 
 use super::Context;
+use crate::leader::check_online;
 use crate::partitions::Partition;
 
 /// Versions served.
@@ -23,6 +24,11 @@ pub async fn handle(context: &Context, request: DescribeProducersRequest) -> Des
             .partition_indexes
             .into_iter()
             .map(|partition_index| match context.node.partitions.get(&topic.name, partition_index) {
+                Some(partition) if check_online(&partition).is_err() => PartitionResponse {
+                    partition_index,
+                    error_code: ErrorCode::KAFKA_STORAGE_ERROR.0,
+                    ..Default::default()
+                },
                 Some(partition) => {
                     PartitionResponse { partition_index, active_producers: producers(&partition), ..Default::default() }
                 }

@@ -16,6 +16,7 @@ use causeway_wire::messages::describe_topic_partitions::{
 use super::Context;
 use crate::meta::TopicMeta;
 use crate::meta::image::is_internal;
+use crate::node::Node;
 use crate::operations;
 
 /// Versions served.
@@ -50,7 +51,7 @@ pub async fn handle(context: &Context, request: DescribeTopicPartitionsRequest) 
             break;
         }
         let end = topic.partitions.len().min(skip.saturating_add(room));
-        topics.push(show(topic, skip, end));
+        topics.push(show(&context.node, topic, skip, end));
         room -= end.saturating_sub(skip);
         if end < topic.partitions.len() {
             next_cursor = Some(cursor(name, end));
@@ -73,17 +74,28 @@ fn refused(name: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic 
     }
 }
 
-fn show(topic: &TopicMeta, from: usize, to: usize) -> DescribeTopicPartitionsResponseTopic {
+fn show(node: &Node, topic: &TopicMeta, from: usize, to: usize) -> DescribeTopicPartitionsResponseTopic {
     let partitions = topic.partitions.iter().enumerate().take(to).skip(from);
-    let show = |(index, p): (usize, &crate::meta::PartitionMeta)| DescribeTopicPartitionsResponsePartition {
-        partition_index: index as i32,
-        leader_id: p.leader(),
-        leader_epoch: p.leader_epoch,
-        replica_nodes: p.replicas.clone(),
-        isr_nodes: p.replicas.clone(),
-        eligible_leader_replicas: Some(Vec::new()),
-        last_known_elr: Some(Vec::new()),
-        ..Default::default()
+    let show = |(index, p): (usize, &crate::meta::PartitionMeta)| {
+        let shown = DescribeTopicPartitionsResponsePartition {
+            partition_index: index as i32,
+            leader_id: p.leader(),
+            leader_epoch: p.leader_epoch,
+            replica_nodes: p.replicas.clone(),
+            isr_nodes: p.replicas.clone(),
+            eligible_leader_replicas: Some(Vec::new()),
+            last_known_elr: Some(Vec::new()),
+            ..Default::default()
+        };
+        if !node.partitions.is_offline(&topic.name, index as i32) {
+            return shown;
+        }
+        DescribeTopicPartitionsResponsePartition {
+            error_code: ErrorCode::LEADER_NOT_AVAILABLE.0,
+            leader_id: -1,
+            offline_replicas: vec![node.config.node_id],
+            ..shown
+        }
     };
     DescribeTopicPartitionsResponseTopic {
         name: Some(topic.name.clone()),

@@ -2,7 +2,8 @@
 //!
 //! *Behaviour*: topics by name or id, or all; unknown names are created if both the request and
 //! `auto.create.topics.enable` allow it, and shown from the next request on, as in Kafka. The broker shown is the one of the listener that was asked by.
-//! *Versions*: 0-13. *Skipped*: offline replicas.
+//! A partition whose log directory failed has no leader.
+//! *Versions*: 0-13. *Skipped*: nothing.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -17,10 +18,14 @@ use super::Context;
 use crate::meta::TopicMeta;
 use crate::meta::controller::{NewTopic, check_topic_name};
 use crate::meta::image::is_internal;
+use crate::node::Node;
 use crate::operations;
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 0..=13;
+
+/// The leader of a partition whose log directory failed.
+const NO_LEADER: i32 = -1;
 
 /// Answers the request.
 pub async fn handle(context: &Context, request: MetadataRequest) -> MetadataResponse {
@@ -32,7 +37,7 @@ pub async fn handle(context: &Context, request: MetadataRequest) -> MetadataResp
         _ => None,
     };
     let topics = match named {
-        None => node.meta.image().topics().map(|t| show(t, operations)).collect(),
+        None => node.meta.image().topics().map(|t| show(node, t, operations)).collect(),
         Some(asked) => {
             let names: Vec<&str> = asked.iter().filter_map(|t| t.name.as_deref()).collect();
             // As in Kafka the answer is from before the creation: a client that asked for a topic it did not expect to be
@@ -46,10 +51,10 @@ pub async fn handle(context: &Context, request: MetadataRequest) -> MetadataResp
             let mut seen = HashSet::new();
             for topic in asked.iter().filter(|t| seen.insert((&t.name, t.topic_id.0))) {
                 out.push(match &topic.name {
-                    Some(name) => image.topic(name).map_or_else(|| unknown_name(name), |t| show(t, operations)),
+                    Some(name) => image.topic(name).map_or_else(|| unknown_name(name), |t| show(node, t, operations)),
                     None => {
                         let found = image.topic_by_id(topic.topic_id);
-                        found.map_or_else(|| unknown_id(topic.topic_id), |t| show(t, operations))
+                        found.map_or_else(|| unknown_id(topic.topic_id), |t| show(node, t, operations))
                     }
                 });
             }
@@ -97,14 +102,25 @@ async fn create_missing(context: &Context, names: &[&str]) {
     }
 }
 
-fn show(topic: &Arc<TopicMeta>, topic_authorized_operations: i32) -> MetadataResponseTopic {
-    let partition = |(index, p): (usize, &crate::meta::PartitionMeta)| MetadataResponsePartition {
-        partition_index: index as i32,
-        leader_id: p.leader(),
-        leader_epoch: p.leader_epoch,
-        replica_nodes: p.replicas.clone(),
-        isr_nodes: p.replicas.clone(),
-        ..Default::default()
+fn show(node: &Node, topic: &Arc<TopicMeta>, topic_authorized_operations: i32) -> MetadataResponseTopic {
+    let partition = |(index, p): (usize, &crate::meta::PartitionMeta)| {
+        let shown = MetadataResponsePartition {
+            partition_index: index as i32,
+            leader_id: p.leader(),
+            leader_epoch: p.leader_epoch,
+            replica_nodes: p.replicas.clone(),
+            isr_nodes: p.replicas.clone(),
+            ..Default::default()
+        };
+        if !node.partitions.is_offline(&topic.name, index as i32) {
+            return shown;
+        }
+        MetadataResponsePartition {
+            error_code: ErrorCode::LEADER_NOT_AVAILABLE.0,
+            leader_id: NO_LEADER,
+            offline_replicas: vec![node.config.node_id],
+            ..shown
+        }
     };
     MetadataResponseTopic {
         name: Some(topic.name.clone()),

@@ -28,6 +28,7 @@ use causeway_wire::{ErrorCode, Message};
 
 use super::{Context, decode, encode, throttle};
 use crate::errors::log_code;
+use crate::leader::check_online;
 use crate::log::{Appended, LogError};
 use crate::meta::image::is_internal;
 use crate::meta::quotas::PRODUCER_BYTE_RATE;
@@ -176,6 +177,7 @@ fn append(
     let Some(partition) = context.node.partitions.get(topic, index) else {
         return Err(refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     };
+    check_online(&partition).map_err(refuse)?;
     let settings = partition.settings();
     // No more are asked for than there are: with one replica every value is met, as in Kafka 4.3.
     if acks == -1 && settings.min_insync_replicas.min(REPLICAS) > IN_SYNC {

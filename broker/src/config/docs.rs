@@ -75,6 +75,7 @@ const DOCS: &[(&str, &str)] = &[
         "log.flush",
         "When an acknowledged write is on the disk: before its answer (`ack`), at intervals, or when the system likes (`os`).",
     ),
+    ("log.flush.scheduler.interval.ms", "How often logs are looked at for `flush.ms`, where `log.flush` is not `ack`."),
     ("log.retention.check.interval.ms", "How often segments are looked at for removal."),
     ("match", "Which clients the subscription is for, as selector=regex."),
     ("max.compaction.lag.ms", "Longest time a record may stay uncompacted."),

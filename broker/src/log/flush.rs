@@ -123,7 +123,7 @@ struct Queue {
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
     policy: FlushPolicy,
@@ -132,6 +132,17 @@ struct Shared {
     done: Condvar,
     failed: OnceLock<String>,
     flushes: AtomicU64,
+}
+
+/// Lets whoever works in a log directory say that it failed for good.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure(Arc<Shared>);
+
+impl Failure {
+    /// Marks the directory as failed; only the first cause counts.
+    pub(crate) fn report(&self, cause: String) {
+        self.0.fail(cause);
+    }
 }
 
 /// The flusher of one log directory.
@@ -179,6 +190,11 @@ impl Flusher {
     /// Marks the directory as failed for good.
     pub(crate) fn fail(&self, cause: String) {
         self.shared.fail(cause);
+    }
+
+    /// Something to hand to those who have no flusher.
+    pub(crate) fn failure(&self) -> Failure {
+        Failure(self.shared.clone())
     }
 
     /// Joins an append of `bytes` to the generation being collected. `key` is the log and the segment.

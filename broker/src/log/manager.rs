@@ -11,6 +11,7 @@ use super::clean::CleaningState;
 use super::disk::{DirLock, Disk};
 use super::epochs::Epochs;
 use super::error::LogError;
+use super::fail_stop::FailStop;
 use super::flush::Flusher;
 use super::handles::Handles;
 use super::names::{DELETE_DIR, EPOCH_CHECKPOINT, partition_dir, partition_of_dir};
@@ -78,6 +79,11 @@ pub struct LockedDirs {
 }
 
 impl LockedDirs {
+    /// The file system as one of the directories sees it: a flush that fails there fails the directory, whoever asked for it.
+    pub fn disk_of(&self, path: &Path) -> Option<Arc<dyn Disk>> {
+        self.dirs.iter().find(|dir| dir.env.path == path).map(|dir| dir.env.disk.clone())
+    }
+
     /// Opens the logs: see [`LogManager::open`].
     ///
     /// # Errors
@@ -372,7 +378,8 @@ fn lock_and_format(config: &ManagerConfig) -> Result<(Vec<Dir>, String), LogErro
             }
         };
         let flusher = Flusher::start(path, disk.clone(), config.flush)?;
-        let env = DirEnv { path: path.clone(), disk: disk.clone(), handles: Handles::default(), flusher };
+        let disk = Arc::new(FailStop::new(disk.clone(), flusher.failure()));
+        let env = DirEnv { path: path.clone(), disk, handles: Handles::default(), flusher };
         dirs.push(Dir { env: Arc::new(env), meta, trash: Mutex::default(), _lock: lock });
     }
     Ok((dirs, cluster_id))

@@ -5,7 +5,7 @@
 //! partition.rs  Log: one partition: append, roll; read.rs: fetch and look-ups; retain.rs: retention, truncation
 //! recover.rs    opening after a clean or unclean stop; replay.rs: producers from the log; segment.rs, index.rs, scan.rs: one segment
 //! clean/        compaction
-//! flush.rs      group commit; disk.rs: the only door to the file system
+//! flush.rs      group commit; forced.rs: flushes by count and age; disk.rs: the only door to the file system; fail_stop.rs: a failed flush is final
 //! ```
 //! Calls are blocking and short: a write of 16 KiB to the page cache costs some 6 us, less than a hop to another thread, so small ones run where they are
 //! called; larger ones hand the worker's other tasks over first (`block_in_place`). Waiting for durability is async.
@@ -20,7 +20,9 @@ mod clean;
 mod disk;
 mod epochs;
 mod error;
+mod fail_stop;
 mod flush;
+mod forced;
 mod handles;
 mod index;
 mod judge;
@@ -44,6 +46,7 @@ use std::time::Duration;
 
 pub use clean::{CleanerConfig, CleanerStats, CleaningDone, Uncleanable};
 pub use disk::{DirEntry, DirLock, Disk, DiskFile, RealDisk, Stat};
+pub(crate) use disk::{read_file, replace_file, write_all_at};
 pub use error::LogError;
 pub use manager::{LockedDirs, LogManager, ManagerConfig, OpenReport};
 pub use meta::{MetaProperties, topic_id_of_dir};
@@ -99,12 +102,26 @@ pub struct LogConfig {
     pub file_delete_delay_ms: i64,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+    /// `segment.jitter.ms`: segments are rolled by age earlier by a random part of it, so that those of many partitions do not fall together.
+    pub segment_jitter_ms: i64,
+    /// `flush.messages`.
+    pub flush_messages: i64,
+    /// `flush.ms`.
+    pub flush_ms: i64,
 }
 
 impl LogConfig {
     /// Age at which a segment is rolled: records of the active segment are never compacted, so `max.compaction.lag.ms` bounds it too.
     pub(crate) fn roll_ms(&self) -> i64 {
         if self.compact { self.segment_ms.min(self.max_compaction_lag_ms) } else { self.segment_ms }
+    }
+
+    /// How much earlier a segment of that luck is rolled: below `segment.jitter.ms`, and below `segment.ms`.
+    pub(crate) fn jitter_ms(&self, luck: u32) -> i64 {
+        match self.segment_jitter_ms.min(self.segment_ms) {
+            bound if bound > 0 => i64::from(luck) % bound,
+            _ => 0,
+        }
     }
 }
 
@@ -128,6 +145,9 @@ impl Default for LogConfig {
             dirty_ratio_min_ppm: 500_000,
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: DAY_MS,
+            segment_jitter_ms: 0,
+            flush_messages: i64::MAX,
+            flush_ms: i64::MAX,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use causeway_wire::Uuid;
@@ -15,8 +15,10 @@ use super::disk::{Disk, replace_file, write_all_at};
 use super::epochs::Epochs;
 use super::error::LogError;
 use super::flush::{Dirty, FlushMark, Flusher, Sealed};
+use super::forced::Forced;
 use super::handles::Handles;
 use super::judge::{judge, producer_batch};
+use super::meta::write_topic_id;
 use super::names::{EPOCH_CHECKPOINT, FileKind, segment_file};
 use super::segment::{Segment, create_segment_files};
 use super::txn_index::{self, AbortedTxn};
@@ -91,6 +93,8 @@ pub(crate) struct Inner {
     /// Files renamed to `.deleted`, with the time from which they may go.
     pub(crate) trash: Vec<(i64, PathBuf)>,
     pub(crate) deleted: bool,
+    /// What `flush.messages` and `flush.ms` count from.
+    pub(crate) forced: Forced,
 }
 
 impl Inner {
@@ -106,7 +110,7 @@ pub struct Log {
     pub(crate) env: Arc<DirEnv>,
     pub(crate) topic: String,
     pub(crate) partition: i32,
-    pub(crate) topic_id: Uuid,
+    pub(crate) topic_id: OnceLock<Uuid>,
     pub(crate) start: AtomicI64,
     pub(crate) end: AtomicI64,
     pub(crate) high_watermark: AtomicI64,
@@ -147,14 +151,37 @@ impl Log {
         self.partition
     }
 
-    /// Topic id, as in `partition.metadata`.
+    /// Topic id, as in `partition.metadata`; zero if there is none.
     pub fn topic_id(&self) -> Uuid {
-        self.topic_id
+        self.topic_id.get().copied().unwrap_or(Uuid::ZERO)
+    }
+
+    /// Gives a partition without a topic id one, as Kafka does when it begins to lead it: a crash while it was made leaves it without.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn assign_topic_id(&self, id: Uuid) -> Result<(), LogError> {
+        let inner = self.lock();
+        self.check_open(&inner)?;
+        if self.topic_id().is_zero() {
+            write_topic_id(&*self.env.disk, &inner.dir, id)?;
+            // Under the lock nobody else has set it meanwhile.
+            let _ = self.topic_id.set(id);
+        }
+        Ok(())
     }
 
     /// The log directory (of `log.dirs`) that holds the partition.
     pub fn log_dir(&self) -> &Path {
         &self.env.path
+    }
+
+    /// An error if the log directory has failed.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn health(&self) -> Result<(), LogError> {
+        self.env.flusher.health()
     }
 
     /// Offset of the first record that may be read.
@@ -371,8 +398,10 @@ impl Log {
         let end = run.headers.last().map_or(self.end_offset(), BatchHeader::next_offset);
         inner.ended.extend(run.completed.iter().map(|txn| (txn.first_offset, txn.last_offset)));
         self.end.store(end, Ordering::Release);
-        self.env.flusher.join((self.id, base), Dirty { file, mark: self.mark.clone(), end }, run.bytes)?;
+        let dirty = Dirty { file: file.clone(), mark: self.mark.clone(), end };
+        self.env.flusher.join((self.id, base), dirty, run.bytes)?;
         if self.env.flusher.policy() != FlushPolicy::Ack {
+            self.flush_by_count(inner, &*file, end)?;
             self.mark.advance(end);
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use causeway_wire::records::BatchHeader;
 
@@ -14,6 +14,7 @@ use super::disk::{Disk, DiskFile, read_file, replace_file};
 use super::epochs::Epochs;
 use super::error::LogError;
 use super::flush::FlushMark;
+use super::forced::Forced;
 use super::index::{Index, OFFSET_ENTRY, OffsetEntry, TIME_ENTRY, TimeEntry};
 use super::names::{EPOCH_CHECKPOINT, FileKind, parse_segment_file, segment_file};
 use super::partition::{DirEnv, Inner, Log, next_log_id};
@@ -123,10 +124,12 @@ impl Log {
             snapshots,
             trash: Vec::new(),
             deleted: false,
+            forced: Forced { end, at_ms: hints.now_ms },
         };
+        let topic_id = Some(meta::read_topic_id(&*disk, dir)?).filter(|id| !id.is_zero());
         let log = Self {
             id: next_log_id(),
-            topic_id: meta::read_topic_id(&*disk, dir)?,
+            topic_id: topic_id.map(OnceLock::from).unwrap_or_default(),
             env,
             topic: topic.to_owned(),
             partition,
@@ -419,7 +422,13 @@ impl Opening<'_> {
             true => (snapshot, Vec::new()),
             false => replay(self.disk, self.dir, segments, snapshot, from)?,
         };
-        for &base in self.touched.iter().filter(|base| **base >= from) {
+        let first = segments.first_key_value().map_or(from, |(first, _)| *first);
+        let ended = match self.touched.first() {
+            // No snapshot reaches back to what was in doubt, so the whole log has to tell which transactions were aborted: their index was not flushed.
+            Some(&doubt) if from > doubt => replay(self.disk, self.dir, segments, ProducerState::default(), first)?.1,
+            _ => ended,
+        };
+        for &base in &self.touched {
             txn_index::rewrite(self.disk, self.dir, base, segments, &ended)?;
         }
         state.expire(self.hints.now_ms, self.hints.config.producer_id_expiration_ms);

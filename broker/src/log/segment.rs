@@ -25,6 +25,8 @@ pub(crate) struct Segment {
     /// Largest time of the first batch; rolling by age counts from it.
     pub(crate) first_time: Option<i64>,
     pub(crate) created_ms: i64,
+    /// Drawn when the segment was made; says how much of `segment.jitter.ms` it is rolled earlier.
+    pub(crate) luck: u32,
     pub(crate) index: Index<OFFSET_ENTRY>,
     pub(crate) times: Index<TIME_ENTRY>,
     /// Known to have no `.txnindex`: readers of `read_committed` need not look for one.
@@ -41,6 +43,7 @@ impl Segment {
             max_time_offset: base,
             first_time: None,
             created_ms,
+            luck: fastrand::u32(..),
             index: Index::default(),
             times: Index::default(),
             no_aborts: false,
@@ -86,7 +89,7 @@ impl Segment {
             _ => now_ms.saturating_sub(self.created_ms),
         };
         before + header.size() as u64 > config.segment_bytes.min(i32::MAX as u64)
-            || age > config.roll_ms()
+            || age > config.roll_ms() - config.jitter_ms(self.luck)
             || self.index.bytes() + OFFSET_ENTRY > config.segment_index_bytes
             || self.times.bytes() + 2 * TIME_ENTRY > config.segment_index_bytes
             || !self.fits(header.last_offset())

@@ -75,9 +75,15 @@ pub(crate) fn append(disk: &dyn Disk, path: &Path, txns: &[AbortedTxn]) -> Resul
     }
     let fail = |error: io::Error| LogError::io("append to", path, &error);
     let file = disk.open(path, true).map_err(fail)?;
-    let before = file.size().map_err(fail)?;
+    // A part of an entry is the rest of an append that failed; behind it every later one would be misread.
+    let before = file.size().map_err(fail)? / ENTRY_BYTES as u64 * ENTRY_BYTES as u64;
     let raw: Vec<u8> = txns.iter().flat_map(AbortedTxn::encode).collect();
-    write_all_at(&*file, &mut [IoSlice::new(&raw)], before).map_err(fail)?;
+    if let Err(error) = write_all_at(&*file, &mut [IoSlice::new(&raw)], before) {
+        // Whole entries among what was written would tell of markers that are not there. If they stay all the same, the transactions they name are
+        // aborted ones whose markers will be written again.
+        let _ = file.set_len(before);
+        return Err(fail(error));
+    }
     Ok(Some(TxnAppend { file, before }))
 }
 

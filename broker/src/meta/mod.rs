@@ -20,6 +20,8 @@ use std::sync::{Arc, RwLock};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
+use crate::log::LogError;
+
 pub use image::{MetaImage, PartitionMeta, TopicMeta};
 pub use record::MetaRecord;
 
@@ -42,6 +44,9 @@ pub enum MetaError {
         /// The system's word.
         source: std::io::Error,
     },
+    /// A file beside the log cannot be read or written.
+    #[error("metadata log: {0}")]
+    Storage(#[from] LogError),
     /// A record in the middle of the log is damaged; a torn last one is cut off instead.
     #[error("metadata log {}: record {line} is damaged", path.display())]
     Damaged {

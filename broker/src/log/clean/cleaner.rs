@@ -99,6 +99,8 @@ pub struct CleanerStats {
     pub clean_time: Duration,
     /// `max-compaction-delay-secs`: longest time a record waits beyond `max.compaction.lag.ms`, ms.
     pub compaction_delay_ms_max: i64,
+    /// `time-since-last-run-ms` counts from here: when logs were last looked at, wall clock ms; 0 for never.
+    pub looked_ms: i64,
     /// `uncleanable-partitions-count`.
     pub uncleanable: usize,
 }
@@ -202,6 +204,7 @@ impl LogManager {
         let mut state = self.cleaning();
         state.stats.dirty_percent_max = dirtiest * 100.0;
         state.stats.compaction_delay_ms_max = delay;
+        state.stats.looked_ms = now_ms;
         let (log, facts, window) = best?;
         // Another thread may have been quicker; there is more to find on the next call then.
         state.busy.insert(log.id).then_some(Claim { manager: self, log, facts, window })

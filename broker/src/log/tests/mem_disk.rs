@@ -30,6 +30,7 @@ struct World {
     cut: Option<(u64, u64)>,
     image: Option<Box<World>>,
     faults: Faults,
+    hit: Option<Hit>,
     /// A rename takes both names along or neither, as file systems with a journal do; without, a power cut may also lose both.
     atomic_renames: bool,
     /// Changes of names since their directory was flushed.
@@ -84,6 +85,19 @@ pub struct Faults {
     pub short: Option<usize>,
     /// The n-th shrinking of a file fails.
     pub shrink: Option<u32>,
+    /// The n-th changing operation of any sort fails like this; a write only after half of its bytes.
+    pub change: Option<(u32, io::ErrorKind)>,
+    /// From the n-th changing operation on there is room for so many bytes, and for no new file once they are used up.
+    pub full_from: Option<(u32, usize)>,
+}
+
+/// Which operation a fault of [`Faults::change`] hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hit {
+    /// A flush of a file or of a directory.
+    Flush,
+    /// Anything else.
+    Other,
 }
 
 fn due(counter: &mut Option<u32>) -> bool {
@@ -100,6 +114,7 @@ fn due(counter: &mut Option<u32>) -> bool {
     }
 }
 
+/// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct MemDisk(Arc<Mutex<World>>);
 
@@ -118,7 +133,31 @@ impl MemDisk {
             world.cut = None;
             world.image = Some(Box::new(world.after_power_cut(seed)));
         }
+        let mut full_from = world.faults.full_from.map(|(n, _)| n);
+        if due(&mut full_from) {
+            world.faults.space = world.faults.full_from.take().map(|(_, room)| room);
+        } else if let (Some(n), Some(full)) = (full_from, &mut world.faults.full_from) {
+            full.0 = n;
+        }
         world
+    }
+
+    /// As [`step`](Self::step), of an operation that is done or not done.
+    fn try_step(&self, what: Hit) -> io::Result<MutexGuard<'_, World>> {
+        let mut world = self.step();
+        world.change(what).map_or(Ok(()), |kind| Err(io::Error::new(kind, "injected")))?;
+        Ok(world)
+    }
+
+    /// What the fault of [`Faults::change`] hit, if it has come.
+    pub fn hit(&self) -> Option<Hit> {
+        self.world().hit
+    }
+
+    /// Whether a fault that was set has not come yet.
+    pub fn is_fault_pending(&self) -> bool {
+        let world = self.world();
+        world.faults.change.is_some() || world.faults.full_from.is_some()
     }
 
     /// From now on renames are atomic.
@@ -162,6 +201,27 @@ impl MemDisk {
         Self(Arc::new(Mutex::new(copy)))
     }
 
+    /// A copy that still knows what is not flushed, to try more than one power cut on.
+    pub fn copied_with_its_cache(&self) -> Self {
+        let world = self.world();
+        let names = world.names.iter().map(|(path, inode)| {
+            let inode = inode.lock().unwrap();
+            (path.clone(), Arc::new(Mutex::new(Inode { now: inode.now.clone(), flushed: inode.flushed.clone() })))
+        });
+        let names: Names = names.collect();
+        // A name that is not flushed is one that may be lost.
+        let flushed_names =
+            world.flushed_names.keys().filter_map(|path| Some((path.clone(), names.get(path)?.clone())));
+        let copy = World {
+            dirs: world.dirs.clone(),
+            flushed_names: flushed_names.collect(),
+            atomic_renames: world.atomic_renames,
+            names: names.clone(),
+            ..World::default()
+        };
+        Self(Arc::new(Mutex::new(copy)))
+    }
+
     pub fn set_faults(&self, faults: Faults) {
         self.world().faults = faults;
     }
@@ -183,6 +243,17 @@ impl MemDisk {
 }
 
 impl World {
+    /// Whether this changing operation is the one that is to fail.
+    fn change(&mut self, what: Hit) -> Option<io::ErrorKind> {
+        let (n, kind) = self.faults.change?;
+        if n > 0 {
+            self.faults.change = Some((n - 1, kind));
+            return None;
+        }
+        (self.faults.change, self.hit) = (None, Some(what));
+        Some(kind)
+    }
+
     fn after_power_cut(&self, seed: u64) -> World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut names = Names::new();
@@ -244,8 +315,11 @@ impl DiskFile for MemFile {
         let mut world = self.disk.step();
         let mut bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
         let mut inode = self.inode.lock().unwrap();
+        let mut failure = world.change(Hit::Other);
+        if failure.is_some() {
+            bytes.truncate(bytes.len() / 2);
+        }
         let faults = &mut world.faults;
-        let mut failure = None;
         if let Some((n, kind)) = &mut faults.write {
             let mut left = Some(*n);
             if due(&mut left) {
@@ -273,7 +347,7 @@ impl DiskFile for MemFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut world = self.disk.step();
+        let mut world = self.disk.try_step(Hit::Other)?;
         let mut inode = self.inode.lock().unwrap();
         if (len as usize) < inode.now.len() && due(&mut world.faults.shrink) {
             return Err(io::Error::other("injected: cannot shrink"));
@@ -288,8 +362,10 @@ impl DiskFile for MemFile {
 
     fn sync(&self) -> io::Result<()> {
         let slow = self.disk.world().faults.slow_sync;
-        std::thread::sleep(slow);
-        let mut world = self.disk.step();
+        if !slow.is_zero() {
+            std::thread::sleep(slow);
+        }
+        let mut world = self.disk.try_step(Hit::Flush)?;
         if due(&mut world.faults.sync) {
             return Err(io::Error::other("injected: flush failed"));
         }
@@ -305,7 +381,10 @@ impl Disk for MemDisk {
         let inode = match found {
             Some(inode) => inode,
             None if create => {
-                let mut world = self.step();
+                let mut world = self.try_step(Hit::Other)?;
+                if world.faults.space == Some(0) {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
                 let parent = path.parent().unwrap_or(Path::new("/")).to_owned();
                 if !world.dirs.contains(&parent) {
                     return Err(io::ErrorKind::NotFound.into());
@@ -320,13 +399,13 @@ impl Disk for MemDisk {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.step();
+        let mut world = self.try_step(Hit::Other)?;
         world.dirs.extend(path.ancestors().map(Path::to_owned));
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut world = self.step();
+        let mut world = self.try_step(Hit::Other)?;
         if world.dirs.contains(from) {
             // Directories move at once and for good; what matters here is their files.
             let moved = |path: &Path| path.strip_prefix(from).map_or(path.to_owned(), |rest| to.join(rest));
@@ -346,14 +425,14 @@ impl Disk for MemDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.step();
+        let mut world = self.try_step(Hit::Other)?;
         world.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         world.pending.push(NameChange::Removed(path.to_owned()));
         Ok(())
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.step();
+        let mut world = self.try_step(Hit::Other)?;
         world.dirs.retain(|dir| !dir.starts_with(path));
         world.names.retain(|name, _| !name.starts_with(path));
         world.flushed_names.retain(|name, _| !name.starts_with(path));
@@ -370,7 +449,7 @@ impl Disk for MemDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.step();
+        let mut world = self.try_step(Hit::Flush)?;
         world.flushed_names.retain(|name, _| name.parent() != Some(path));
         let here: Vec<_> = world.names.iter().filter(|(name, _)| name.parent() == Some(path)).collect();
         let here: Vec<_> = here.into_iter().map(|(name, inode)| (name.clone(), inode.clone())).collect();

@@ -6,8 +6,10 @@ mod compacting;
 mod crash;
 mod damage;
 mod faults;
+mod forced;
 mod letting_go;
 mod many;
+#[allow(dead_code, reason = "the tests of a whole node use more of it")]
 mod mem_disk;
 mod txns;
 

@@ -145,3 +145,27 @@ fn r17_a_marker_is_written_once_and_an_older_coordinator_is_refused() {
     let late = log.append_one(&in_txn(1, 0, 2), LEADER, NOW);
     assert!(matches!(late, Err(LogError::Refused(Refusal { kind: RefusalKind::StaleEpoch { .. }, .. }))));
 }
+
+#[test]
+fn r16_what_a_power_cut_took_of_the_lists_of_aborted_transactions_is_made_anew_though_no_snapshot_reaches_back() {
+    let disk = super::mem_disk::MemDisk::default();
+    let config =
+        |disk: &super::mem_disk::MemDisk| ManagerConfig { disk: Arc::new(disk.clone()), ..config(Path::new("/logs")) };
+    let (manager, _) = open(&config(&disk));
+    let log = manager.create("t", 0, Uuid([5; 16]), small(), NOW).unwrap();
+    log.append_one(&batch(1, 10, NOW), LEADER, NOW).unwrap();
+    log.append_one(&in_txn(7, 0, 0), LEADER, NOW).unwrap();
+    log.append_one(&marker(7, 0, 0, ControlMarker::Abort), MARKER, NOW).unwrap();
+    while log.segment_count() < 4 {
+        log.append_one(&batch(1, 200, NOW), LEADER, NOW).unwrap();
+    }
+    log.env.flusher.barrier().unwrap();
+    let whole = log.aborted_txns(0, log.end_offset()).unwrap();
+    assert_eq!(whole.len(), 1);
+    let image = disk.copied();
+    let index = crate::log::names::segment_file(Path::new("/logs/t-0"), 0, crate::log::names::FileKind::TxnIndex);
+    image.remove_file(&index).expect("it was there");
+    let (manager, _) = open(&config(&image));
+    let log = manager.get("t", 0).unwrap();
+    assert_eq!(log.aborted_txns(0, log.end_offset()).unwrap(), whole);
+}
