@@ -16,6 +16,7 @@ use crate::coordinator::Coordinator;
 use crate::core::features;
 use crate::error::BrokerError;
 use crate::log::{Disk, FlushPolicy, LogConfig, LogError, LogManager, ManagerConfig, RealDisk};
+use crate::loggers::Loggers;
 use crate::meta::file_log::FileLog;
 use crate::meta::{Meta, MetaImage, MetaRecord};
 use crate::node::Node;
@@ -46,7 +47,15 @@ impl Broker {
     /// # Errors
     /// Ports or directories that cannot be used, each named.
     pub async fn start(config: BrokerConfig) -> Result<Self, BrokerError> {
-        Self::start_on(config, Arc::new(RealDisk)).await
+        Self::launch(config, Arc::new(RealDisk), Loggers::default()).await
+    }
+
+    /// As [`start`](Self::start), with loggers whose levels clients may alter.
+    ///
+    /// # Errors
+    /// As of [`start`](Self::start).
+    pub async fn start_with(config: BrokerConfig, loggers: Loggers) -> Result<Self, BrokerError> {
+        Self::launch(config, Arc::new(RealDisk), loggers).await
     }
 
     /// As [`start`](Self::start), on another file system than the machine's: tests have one that fails, fills up and loses power.
@@ -54,6 +63,10 @@ impl Broker {
     /// # Errors
     /// As of [`start`](Self::start).
     pub async fn start_on(config: BrokerConfig, disk: Arc<dyn Disk>) -> Result<Self, BrokerError> {
+        Self::launch(config, disk, Loggers::default()).await
+    }
+
+    async fn launch(config: BrokerConfig, disk: Arc<dyn Disk>, loggers: Loggers) -> Result<Self, BrokerError> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -71,7 +84,8 @@ impl Broker {
         let advertised = advertised(&config, &sockets);
         let node = tokio::task::spawn_blocking(move || open(config, advertised, disk));
         let opened = node.await.map_err(|e| BrokerError::Restore { what: "the node".into(), why: e.to_string() })?;
-        let (node, home) = opened?;
+        let (mut node, home) = opened?;
+        node.loggers = loggers;
         let node = Arc::new(node);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(Arc::clone(&node.coordinator).keep_time(stop.clone()));

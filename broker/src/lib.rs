@@ -8,6 +8,7 @@
 //! transactions/   transactional ids, markers
 //! meta/           topics, settings, ids          config/       keys, levels, validation
 //! quotas.rs       clients against their quotas   http.rs       health and metrics
+//! loggers.rs      levels of the log, at run time
 //! ```
 
 mod adopt;
@@ -24,6 +25,7 @@ mod http;
 mod ids;
 mod leader;
 pub mod log;
+pub mod loggers;
 pub mod meta;
 mod metrics_page;
 mod net;
@@ -39,3 +41,4 @@ mod upkeep;
 pub use broker::Broker;
 pub use config::BrokerConfig;
 pub use error::BrokerError;
+pub use loggers::Loggers;

@@ -12,6 +12,7 @@ use crate::config::{BrokerConfig, Listener};
 use crate::coordinator::{Coordinator, OFFSETS_TOPIC};
 use crate::ids::random_uuid;
 use crate::log::{LogError, LogManager};
+use crate::loggers::Loggers;
 use crate::meta::controller::{self, Defaults, NewTopic, Refusal, refuse};
 use crate::meta::{Meta, MetaError, MetaRecord, TopicMeta};
 use crate::net::doors::Doors;
@@ -61,6 +62,8 @@ pub struct Node {
     pub doors: Arc<Doors>,
     /// What clients used of their quotas.
     pub quotas: Quotas,
+    /// The levels of the log.
+    pub loggers: Loggers,
     /// Handlers that run to their end whatever becomes of their connection.
     pub handlers: TaskTracker,
     /// `socket.request.max.bytes`.
@@ -118,6 +121,7 @@ impl Node {
             logs,
             partitions,
             coordinator,
+            loggers: Loggers::default(),
             handlers: TaskTracker::new(),
             request_bytes_max,
             advertised,
@@ -202,11 +206,12 @@ impl Node {
         let defaults = self.topic_defaults();
         let names: Vec<String> = wanted.iter().map(|t| t.name.clone()).collect();
         let decided = self.meta.update(move |image| {
-            let (mut image, mut all, mut out) = (image.clone(), Vec::new(), Vec::new());
+            let before = image;
+            let (mut image, mut all, mut out) = (before.clone(), Vec::new(), Vec::new());
             let mut room = controller::PARTITIONS_PER_REQUEST_MAX as usize;
             for topic in &wanted {
                 let id = random_uuid();
-                out.push(controller::create_topic(&image, &defaults, topic, id, room).and_then(
+                out.push(controller::create_topic(&image, before, &defaults, topic, id, room).and_then(
                     |(records, partitions, factor)| {
                         if !validate_only && !allow(partitions) {
                             return Err(controller::throttled());

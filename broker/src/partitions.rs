@@ -106,6 +106,16 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// The largest epoch up to this one with the offset at which it ends; none for one that was never given out.
+    pub fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        match epoch {
+            ..0 => None,
+            // The current epoch ends at the log's end, also while nothing was written in it.
+            now if now == self.leader_epoch => Some((now, self.high_watermark())),
+            _ => self.log.end_offset_for_epoch(epoch),
+        }
+    }
+
     /// A partition over an open log.
     pub fn new(log: Arc<Log>, leader_epoch: i32, settings: Arc<TopicSettings>) -> Self {
         Self { log, leader_epoch, traffic: Traffic::default(), settings: RwLock::new(settings) }

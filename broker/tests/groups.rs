@@ -105,7 +105,8 @@ async fn fetch(raw: &mut Raw, member: Option<&str>, epoch: i32) -> OffsetFetchRe
 }
 
 async fn broker(dir: &std::path::Path) -> (Broker, Raw) {
-    let broker = start(dir, &[]).await;
+    // Nothing here shall wait for the next target.
+    let broker = start(dir, &[("group.consumer.assignment.interval.ms", "0")]).await;
     let raw = Raw::connect(&broker).await;
     (broker, raw)
 }
@@ -117,40 +118,40 @@ async fn two_consumers_share_a_topic_and_a_restart_keeps_their_places() {
     raw.create("t", 4, &[]).await;
     let t = topic_id(&mut raw, "t").await;
     let first = raw.call(1, &joining("m1")).await;
-    assert_eq!((first.error_code, first.member_epoch, first.heartbeat_interval_ms), (0, 1, 5_000));
+    assert_eq!((first.error_code, first.member_epoch, first.heartbeat_interval_ms), (0, 2, 5_000));
     assert_eq!(assigned(&first), Some(vec![0, 1, 2, 3]));
     assert_eq!(assigned(&raw.call(1, &joining("m2")).await), Some(Vec::new()));
-    assert_eq!(assigned(&beat(&mut raw, "m1", 1, &[(t, &[0, 1, 2, 3])]).await), Some(vec![0, 1]));
-    assert_eq!(beat(&mut raw, "m1", 1, &[(t, &[0, 1])]).await.member_epoch, 2);
-    assert_eq!(assigned(&beat(&mut raw, "m2", 2, &[]).await), Some(vec![2, 3]));
+    assert_eq!(assigned(&beat(&mut raw, "m1", 2, &[(t, &[0, 1, 2, 3])]).await), Some(vec![0, 1]));
+    assert_eq!(beat(&mut raw, "m1", 2, &[(t, &[0, 1])]).await.member_epoch, 3);
+    assert_eq!(assigned(&beat(&mut raw, "m2", 3, &[]).await), Some(vec![2, 3]));
 
-    assert_eq!(commit(&mut raw, 9, "m1", 2, Uuid::ZERO, 0).await, ErrorCode::NONE);
-    assert_eq!(commit(&mut raw, 10, "m1", 2, t, 0).await, ErrorCode::NONE);
-    assert_eq!(commit(&mut raw, 9, "m1", 5, Uuid::ZERO, 0).await, ErrorCode::STALE_MEMBER_EPOCH);
-    assert_eq!(commit(&mut raw, 8, "m1", 2, Uuid::ZERO, 0).await, ErrorCode::UNSUPPORTED_VERSION);
+    assert_eq!(commit(&mut raw, 9, "m1", 3, Uuid::ZERO, 0).await, ErrorCode::NONE);
+    assert_eq!(commit(&mut raw, 10, "m1", 3, t, 0).await, ErrorCode::NONE);
+    assert_eq!(commit(&mut raw, 9, "m1", 6, Uuid::ZERO, 0).await, ErrorCode::STALE_MEMBER_EPOCH);
+    assert_eq!(commit(&mut raw, 8, "m1", 3, Uuid::ZERO, 0).await, ErrorCode::UNSUPPORTED_VERSION);
     assert_eq!(commit(&mut raw, 9, "", -1, Uuid::ZERO, 0).await, ErrorCode::UNKNOWN_MEMBER_ID);
-    let read = fetch(&mut raw, Some("m1"), 2).await;
+    let read = fetch(&mut raw, Some("m1"), 3).await;
     assert_eq!((read.error_code, read.topics[0].partitions[0].committed_offset), (0, 7));
     assert_eq!(fetch(&mut raw, None, -1).await.error_code, 0);
-    assert_eq!(fetch(&mut raw, Some("m1"), 1).await.error_code, ErrorCode::STALE_MEMBER_EPOCH.0);
-    assert_eq!(fetch(&mut raw, Some("x"), 1).await.error_code, ErrorCode::UNKNOWN_MEMBER_ID.0);
+    assert_eq!(fetch(&mut raw, Some("m1"), 2).await.error_code, ErrorCode::STALE_MEMBER_EPOCH.0);
+    assert_eq!(fetch(&mut raw, Some("x"), 2).await.error_code, ErrorCode::UNKNOWN_MEMBER_ID.0);
     let before = describe(&mut raw, "g").await;
     node.shutdown().await;
 
     let (node, mut raw) = broker(dir.path()).await;
     let after = describe(&mut raw, "g").await;
     assert_eq!(after, before);
-    assert_eq!((after.group_state.as_str(), after.group_epoch, after.members.len()), ("Stable", 2, 2));
+    assert_eq!((after.group_state.as_str(), after.group_epoch, after.members.len()), ("Stable", 3, 2));
     assert_eq!((after.assignor_name.as_str(), after.members[0].member_type), ("uniform", 1));
     assert_eq!(after.members[1].assignment.topic_partitions[0].partitions, [2, 3]);
-    assert_eq!(assigned(&beat(&mut raw, "m2", 2, &[(t, &[2, 3])]).await), None, "nothing happened to it");
+    assert_eq!(assigned(&beat(&mut raw, "m2", 3, &[(t, &[2, 3])]).await), None, "nothing happened to it");
     let grow = CreatePartitionsTopic { name: "t".into(), count: 5, assignments: None, ..Default::default() };
     let grown = raw.call(3, &CreatePartitionsRequest { topics: vec![grow], ..Default::default() }).await;
     assert_eq!(grown.results[0].error_code, 0);
-    beat(&mut raw, "m1", 2, &[(t, &[0, 1])]).await;
-    let m2 = beat(&mut raw, "m2", 2, &[(t, &[2, 3])]).await;
+    beat(&mut raw, "m1", 3, &[(t, &[0, 1])]).await;
+    let m2 = beat(&mut raw, "m2", 3, &[(t, &[2, 3])]).await;
     let group = describe(&mut raw, "g").await;
-    assert_eq!((group.group_epoch, m2.member_epoch, group.group_state.as_str()), (3, 3, "Stable"));
+    assert_eq!((group.group_epoch, m2.member_epoch, group.group_state.as_str()), (4, 4, "Stable"));
     node.shutdown().await;
 }
 

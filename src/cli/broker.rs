@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use causeway_broker::properties::Properties;
-use causeway_broker::{Broker, BrokerConfig};
+use causeway_broker::{Broker, BrokerConfig, Loggers};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Level of the log unless `RUST_LOG` says otherwise.
@@ -31,7 +31,7 @@ pub struct Args {
 /// Settings, ports and directories that cannot be used, each named; a log directory that failed while running.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| LOG_LEVEL.to_owned());
-    crate::telemetry::log::init(&filter, false).context("in RUST_LOG")?;
+    let refilter = crate::telemetry::log::init_adjustable(&filter).context("in RUST_LOG")?;
     let mut properties = match &args.config {
         None => Properties::default(),
         Some(path) => {
@@ -43,7 +43,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         properties.set_override(text)?;
     }
     let config = BrokerConfig::from_properties(&properties)?;
-    let broker = Broker::start(config).await?;
+    let broker = Broker::start_with(config, Loggers::new(&filter, refilter)).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let outcome = tokio::select! {

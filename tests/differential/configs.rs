@@ -155,6 +155,32 @@ pub const CASES: &[Case] = &[
         let node = p.node.to_string();
         change(p, BROKER_LOGGER, &node, &[("kafka.server", SET, Some("SHOUT"))]);
     }),
+    ("alter configs: the root logger", |p| {
+        let node = p.node.to_string();
+        describe(p, BROKER_LOGGER, &node, Some(&["root"]));
+        change(p, BROKER_LOGGER, &node, &[("root", SET, Some("WARN"))]);
+        describe(p, BROKER_LOGGER, &node, Some(&["root"]));
+        changed(p, BROKER_LOGGER, &node, &[("root", SET, Some("ERROR"))], true);
+        change(p, BROKER_LOGGER, &node, &[("root", SET, Some("info"))]);
+        change(p, BROKER_LOGGER, &node, &[("root", APPEND, Some("INFO"))]);
+        change(p, BROKER_LOGGER, &node, &[("root", SET, Some("FATAL"))]);
+        describe(p, BROKER_LOGGER, &node, Some(&["root"]));
+        change(p, BROKER_LOGGER, &node, &[("root", DELETE, None)]);
+        change(p, BROKER_LOGGER, &node, &[("root", SET, Some("INFO"))]);
+    }),
+    ("alter configs: a logger of another node", |p| {
+        change(p, BROKER_LOGGER, "77", &[("root", SET, Some("WARN"))]);
+        change(p, BROKER_LOGGER, "", &[("root", SET, Some("WARN"))]);
+        change(p, BROKER_LOGGER, "all", &[("root", SET, Some("WARN"))]);
+    }),
+    ("alter configs: a logger the old way", |p| {
+        let node = p.node.to_string();
+        replace(p, BROKER_LOGGER, &node, &[("root", Some("WARN"))], false);
+    }),
+    ("describe configs: loggers of no node", |p| {
+        describe(p, BROKER_LOGGER, "", Some(&["root"]));
+        describe(p, BROKER_LOGGER, "77", Some(&["root"]));
+    }),
     ("alter configs: a group", |p| {
         change(p, GROUP, "tuned-group", &[("consumer.session.timeout.ms", SET, Some("50000"))]);
         std::thread::sleep(std::time::Duration::from_millis(200));

@@ -2,7 +2,7 @@
 //!
 //! *Behaviour*: what a resource names is set, everything else that was set on it is taken back; else as
 //! IncrementalAlterConfigs (44), which replaced it.
-//! *Versions*: 0-2. *Skipped*: broker loggers (INVALID_REQUEST).
+//! *Versions*: 0-2. *Skipped*: broker loggers, which only IncrementalAlterConfigs takes, as in Kafka.
 
 use std::ops::RangeInclusive;
 

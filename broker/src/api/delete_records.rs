@@ -1,7 +1,8 @@
 //! DeleteRecords (21).
 //!
 //! *Behaviour*: moves a partition's log start forward, at most to the high watermark (-1 stands for it).
-//! *Versions*: 0-2. *Skipped*: compacted-only topics are refused with POLICY_VIOLATION, as in Kafka.
+//! *Versions*: 0-2. *Skipped*: compacted-only topics are refused with POLICY_VIOLATION, internal ones with
+//! INVALID_TOPIC_EXCEPTION, as in Kafka.
 
 use std::ops::RangeInclusive;
 
@@ -14,6 +15,7 @@ use causeway_wire::messages::delete_records::{
 use super::Context;
 use crate::errors::log_code;
 use crate::leader::check_online;
+use crate::meta::image::is_internal;
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 0..=2;
@@ -40,6 +42,9 @@ fn delete(context: &Context, topic: &str, asked: &DeleteRecordsPartition) -> Res
     let partition = context.node.partitions.get(topic, asked.partition_index);
     let partition = partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     check_online(&partition)?;
+    if is_internal(topic) {
+        return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
+    }
     if !partition.settings().log.delete {
         return Err(ErrorCode::POLICY_VIOLATION);
     }

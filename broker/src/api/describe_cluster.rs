@@ -18,14 +18,20 @@ pub const VERSIONS: RangeInclusive<i16> = 0..=2;
 
 /// The endpoint type of brokers (KIP-919).
 const BROKERS: i8 = 1;
+/// The endpoint type of controllers.
+const CONTROLLERS: i8 = 2;
 
 /// Answers the request.
 pub async fn handle(context: &Context, request: DescribeClusterRequest) -> DescribeClusterResponse {
     let node = &context.node;
     if request.endpoint_type != BROKERS {
+        let (code, message) = match request.endpoint_type {
+            CONTROLLERS => (ErrorCode::MISMATCHED_ENDPOINT_TYPE, "The request was sent to an endpoint of type BROKER."),
+            _ => (ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, "Unsupported endpoint type."),
+        };
         return DescribeClusterResponse {
-            error_code: ErrorCode::MISMATCHED_ENDPOINT_TYPE.0,
-            error_message: Some("The request was sent to an endpoint of type BROKER.".into()),
+            error_code: code.0,
+            error_message: Some(message.into()),
             ..Default::default()
         };
     }

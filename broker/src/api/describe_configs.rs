@@ -2,7 +2,7 @@
 //!
 //! *Behaviour*: the complete effective settings of topics, of this broker, of groups and of client metrics subscriptions,
 //! each with where it comes from and, if asked, every level behind it and what it is for. Names asked for that do not exist
-//! are left out, as in Kafka. Broker loggers: the one level there is.
+//! are left out, as in Kafka. Broker loggers: each with the level in force.
 //! *Versions*: 1-4. *Skipped*: settings that have no effect here, unless somebody set them.
 
 use std::collections::HashSet;
@@ -42,7 +42,7 @@ pub async fn handle(context: &Context, request: DescribeConfigsRequest) -> Descr
         let described = match resource.resource_type {
             TOPIC => topic(context, &resource, options),
             BROKER => broker(context, &resource, options),
-            BROKER_LOGGER => loggers(context, &resource, options),
+            BROKER_LOGGER => loggers(context, &resource),
             CLIENT_METRICS => client_metrics(context, &resource, options),
             GROUP => group(context, &resource, options),
             other => Err(refuse(ErrorCode::INVALID_REQUEST, format!("Unsupported resource type: {other}"))),
@@ -71,7 +71,8 @@ struct Options {
 }
 
 fn wanted(resource: &DescribeConfigsResource, name: &str) -> bool {
-    resource.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|k| k == name))
+    // An empty list means all, as none does.
+    resource.configuration_keys.as_ref().is_none_or(|keys| keys.is_empty() || keys.iter().any(|k| k == name))
 }
 
 fn topic(
@@ -132,20 +133,24 @@ fn check_node(ours: i32, name: &str, but: &str) -> Result<(), Refusal> {
     Err(refuse(ErrorCode::INVALID_REQUEST, why))
 }
 
-/// One level for the whole program: it is chosen at start.
 fn loggers(
     context: &Context,
     resource: &DescribeConfigsResource,
-    options: Options,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
     if resource.resource_name.is_empty() {
         return Err(refuse(ErrorCode::INVALID_REQUEST, "Broker id must not be empty"));
     }
     check_node(context.node.config.node_id, &resource.resource_name, " but")?;
-    let level = tracing::level_filters::LevelFilter::current().to_string().to_uppercase();
-    let level = Resolved { value: Some(level), source: Source::BrokerLogger, synonyms: Vec::new() };
-    let root = wanted(resource, "root").then(|| entry("root", Kind::Str, true, level, options));
-    Ok(root.into_iter().collect())
+    let levels = context.node.loggers.list().into_iter().filter(|(name, _)| wanted(resource, name));
+    Ok(levels
+        .map(|(name, level)| DescribeConfigsResourceResult {
+            name,
+            value: Some(level),
+            config_source: Source::BrokerLogger as i8,
+            documentation: None,
+            ..Default::default()
+        })
+        .collect())
 }
 
 /// A group need not be there to have settings.

@@ -12,6 +12,7 @@ use causeway_wire::messages::describe_producers::{
 
 use super::Context;
 use crate::leader::check_online;
+use crate::meta::controller::check_topic_name;
 use crate::partitions::Partition;
 
 /// Versions served.
@@ -32,17 +33,17 @@ pub async fn handle(context: &Context, request: DescribeProducersRequest) -> Des
                 Some(partition) => {
                     PartitionResponse { partition_index, active_producers: producers(&partition), ..Default::default() }
                 }
-                None => PartitionResponse {
-                    partition_index,
-                    error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0,
-                    ..Default::default()
-                },
+                None => PartitionResponse { partition_index, error_code: missing(&topic.name).0, ..Default::default() },
             })
             .collect(),
         name: topic.name,
         ..Default::default()
     });
     DescribeProducersResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn missing(topic: &str) -> ErrorCode {
+    check_topic_name(topic).err().map_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, |refusal| refusal.code)
 }
 
 fn producers(partition: &Partition) -> Vec<ProducerState> {

@@ -53,18 +53,25 @@ pub async fn handle(context: &Context, request: DescribeQuorumRequest) -> Descri
             ..Default::default()
         },
     };
-    let topics = request.topics.into_iter().map(|topic| ResponseTopicData {
-        partitions: topic.partitions.iter().map(|p| partition(&topic.topic_name, p.partition_index)).collect(),
-        topic_name: topic.topic_name,
-        ..Default::default()
-    });
+    let topics: Vec<ResponseTopicData> = request
+        .topics
+        .into_iter()
+        .map(|topic| ResponseTopicData {
+            partitions: topic.partitions.iter().map(|p| partition(&topic.topic_name, p.partition_index)).collect(),
+            topic_name: topic.topic_name,
+            ..Default::default()
+        })
+        .collect();
+    // Nodes are told only to who asks for the one partition that there is.
+    let mut asked = topics.iter().flat_map(|topic| &topic.partitions);
+    let found = asked.next().is_some_and(|p| p.error_code == 0) && asked.next().is_none();
     let (host, port) = node.advertised(&context.peer.listener);
     let listener = Listener { name: context.peer.listener.clone(), host, port, ..Default::default() };
     let voters = Node { node_id: id, listeners: vec![listener], ..Default::default() };
     DescribeQuorumResponse {
         error_message: None,
-        topics: topics.collect(),
-        nodes: if with_nodes { vec![voters] } else { Vec::new() },
+        topics,
+        nodes: if with_nodes && found { vec![voters] } else { Vec::new() },
         ..Default::default()
     }
 }

@@ -15,6 +15,7 @@ use causeway_wire::messages::describe_topic_partitions::{
 
 use super::Context;
 use crate::meta::TopicMeta;
+use crate::meta::controller::check_topic_name;
 use crate::meta::image::is_internal;
 use crate::node::Node;
 use crate::operations;
@@ -32,7 +33,9 @@ pub async fn handle(context: &Context, request: DescribeTopicPartitionsRequest) 
         false => request.topics.iter().map(|t| t.name.as_str()).collect(),
     };
     let (from, first) = request.cursor.as_ref().map_or(("", 0), |c| (c.topic_name.as_str(), c.partition_index));
-    if first < 0 {
+    // The topic to go on with must be among those asked for.
+    let astray = request.cursor.is_some() && !request.topics.is_empty() && !by_name.contains(from);
+    if first < 0 || astray {
         let topics = by_name.into_iter().map(|name| refused(name, ErrorCode::INVALID_REQUEST)).collect();
         return DescribeTopicPartitionsResponse { topics, ..Default::default() };
     }
@@ -41,7 +44,8 @@ pub async fn handle(context: &Context, request: DescribeTopicPartitionsRequest) 
         let Some(topic) = image.topic(name) else {
             // A topic that went away between two pages is not missed.
             if !request.topics.is_empty() {
-                topics.push(refused(name, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+                let illegal = check_topic_name(name).err().map(|refusal| refusal.code);
+                topics.push(refused(name, illegal.unwrap_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)));
             }
             continue;
         };

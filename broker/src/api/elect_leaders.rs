@@ -23,8 +23,20 @@ const ELECTION_TYPES: RangeInclusive<i8> = 0..=1;
 /// Answers the request.
 pub async fn handle(context: &Context, request: ElectLeadersRequest) -> ElectLeadersResponse {
     if !ELECTION_TYPES.contains(&request.election_type) {
-        // Version 0 knows one type only and has no room for an error of the whole.
-        return ElectLeadersResponse { error_code: ErrorCode::INVALID_REQUEST.0, ..Default::default() };
+        // Told for the whole and for each part: version 0 has no room for an error of the whole.
+        let code = ErrorCode::INVALID_REQUEST;
+        let kind = request.election_type;
+        let part = |partition_id| refusal(partition_id, code, format!("There is no election of type {kind}"));
+        let results = request.topic_partitions.unwrap_or_default().into_iter().map(|topic| ReplicaElectionResult {
+            partition_result: topic.partitions.into_iter().map(part).collect(),
+            topic: topic.topic,
+            ..Default::default()
+        });
+        return ElectLeadersResponse {
+            error_code: code.0,
+            replica_election_results: results.collect(),
+            ..Default::default()
+        };
     }
     let image = context.node.meta.image();
     let topics = request.topic_partitions.unwrap_or_default();
@@ -45,5 +57,9 @@ fn outcome(image: &MetaImage, topic: &str, partition: i32) -> PartitionResult {
         }
         Some(_) => (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("No such partition as {topic}-{partition}")),
     };
-    PartitionResult { partition_id: partition, error_code: code.0, error_message: Some(message), ..Default::default() }
+    refusal(partition, code, message)
+}
+
+fn refusal(partition_id: i32, code: ErrorCode, message: String) -> PartitionResult {
+    PartitionResult { partition_id, error_code: code.0, error_message: Some(message), ..Default::default() }
 }

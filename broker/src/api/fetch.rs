@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use causeway_wire::messages::fetch::{
-    AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
-    PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse,
+    LeaderIdAndEpoch, PartitionData,
 };
 use causeway_wire::records::BatchHeader;
 use causeway_wire::{ErrorCode, Uuid};
@@ -144,6 +144,11 @@ pub async fn handle(context: &Context, request: FetchRequest) -> FetchResponse {
     let deadline = Instant::now() + wait;
     let min_bytes = request.min_bytes.max(0) as usize;
     let node_id = context.node.config.node_id;
+    let replica = if context.version() >= 15 { request.replica_state.replica_id } else { request.replica_id };
+    if replica >= 0 {
+        // There are no followers: whoever takes itself for one has another cluster in mind.
+        asked.iter_mut().for_each(|a| a.found = a.found.clone().and(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)));
+    }
     loop {
         let changed = Changed::subscribe(&asked);
         let (answers, bytes, settled) = read_all(&asked, limit, committed, context.version(), node_id);
@@ -209,6 +214,11 @@ fn read_one(
         records: Some(Bytes::new()),
         ..Default::default()
     };
+    match diverging(partition, request) {
+        Ok(None) => {}
+        Ok(Some(end)) => data.diverging_epoch = end,
+        Err(code) => return error(request.partition, code),
+    }
     if request.fetch_offset < log.start_offset() || request.fetch_offset > log.end_offset() {
         return error(request.partition, ErrorCode::OFFSET_OUT_OF_RANGE);
     }
@@ -236,6 +246,17 @@ fn read_one(
     data
 }
 
+/// Where the log of one who asks by the epoch of its last record parted from ours, if it did (KIP-595).
+fn diverging(partition: &Partition, request: &FetchPartition) -> Result<Option<EpochEndOffset>, ErrorCode> {
+    let last = request.last_fetched_epoch;
+    if last < 0 {
+        return Ok(None);
+    }
+    let (epoch, end_offset) = partition.end_of_epoch(last).ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
+    let parted = epoch < last || end_offset < request.fetch_offset;
+    Ok(parted.then_some(EpochEndOffset { epoch, end_offset, ..Default::default() }))
+}
+
 /// What a reader of `read_committed` has to leave out (law R16).
 fn shown(txn: &AbortedTxn) -> AbortedTransaction {
     AbortedTransaction { producer_id: txn.producer_id, first_offset: txn.first_offset, ..Default::default() }
@@ -261,6 +282,7 @@ fn respond(topics: Vec<(String, Uuid)>, asked: &[Asked], answers: Vec<PartitionD
         }
         responses[a.topic].partitions.push(data);
     }
+    responses.retain(|topic| !topic.partitions.is_empty());
     FetchResponse { responses, ..Default::default() }
 }
 

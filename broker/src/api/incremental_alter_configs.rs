@@ -2,7 +2,8 @@
 //!
 //! *Behaviour*: SET, DELETE, APPEND and SUBTRACT on topics, brokers, groups and client metrics subscriptions (KIP-339); a
 //! resource changes as a whole or not at all, each alone. New values are in force when the answer is sent.
-//! *Versions*: 0-1. *Skipped*: broker loggers (INVALID_REQUEST).
+//! Levels of this node's loggers change at once and until it stops (KIP-412).
+//! *Versions*: 0-1. *Skipped*: nothing.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -13,8 +14,10 @@ use causeway_wire::messages::incremental_alter_configs::{
 };
 
 use super::Context;
-use crate::meta::configs::{Alteration, Change, Ground, Resource, TOPIC};
+use crate::meta::MetaRecord;
+use crate::meta::configs::{Alteration, BROKER_LOGGER, Change, Ground, Resource, TOPIC, check_form};
 use crate::meta::controller::{Refusal, refuse};
+use crate::node::Node;
 
 /// Versions served.
 pub const VERSIONS: RangeInclusive<i16> = 0..=1;
@@ -57,6 +60,20 @@ pub(super) fn split(outcome: Result<(), Refusal>) -> (ErrorCode, Option<String>)
     }
 }
 
+/// Sets levels of this node's loggers; nothing of it is metadata.
+fn loggers(node: &Node, resource: &Resource, validate_only: bool) -> Result<Vec<MetaRecord>, Refusal> {
+    check_form(resource)?;
+    let id = node.config.node_id;
+    let why = match resource.name.parse::<i32>() {
+        Ok(named) if named == id => {
+            return node.loggers.alter(&resource.alterations, validate_only).map(|()| Vec::new());
+        }
+        Ok(named) => format!("Unexpected node id. Expected {id}, but received {named}"),
+        Err(_) => format!("Node id must be an integer, but it is: {}", resource.name),
+    };
+    Err(refuse(ErrorCode::INVALID_REQUEST, why))
+}
+
 /// Alters resources, each alone; `replace` takes back what is not named, as the older AlterConfigs does.
 pub(super) async fn alter(
     context: &Context,
@@ -73,6 +90,8 @@ pub(super) async fn alter(
         for resource in resources {
             let decided = if times[&(resource.kind, resource.name.as_str())] > 1 {
                 Err(refuse(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once."))
+            } else if resource.kind == BROKER_LOGGER && !replace {
+                loggers(node, resource, validate_only)
             } else if replace {
                 ground.alter(&ground.replacing(resource.clone()))
             } else {

@@ -5,6 +5,7 @@
 //! log's start, -5 (latest tiered) and -6 (earliest not yet tiered) answer for a log that is wholly local.
 //! *Versions*: 1-11. *Skipped*: tiered storage.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use causeway_wire::ErrorCode;
@@ -40,10 +41,19 @@ type Found = (i64, i64, i32);
 /// Answers the request.
 pub async fn handle(context: &Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
+    let mut times: HashMap<(&str, i32), usize> = HashMap::new();
     for topic in &request.topics {
-        let mut seen = std::collections::HashSet::new();
-        let partitions = topic.partitions.iter().map(|asked| {
-            let found = if seen.insert(asked.partition_index) {
+        topic.partitions.iter().for_each(|p| *times.entry((&topic.name, p.partition_index)).or_default() += 1);
+    }
+    let mut refused = HashSet::new();
+    for topic in &request.topics {
+        // A partition named twice is refused, once.
+        let named = topic.partitions.iter().filter(|asked| {
+            let key = (topic.name.as_str(), asked.partition_index);
+            times[&key] == 1 || refused.insert(key)
+        });
+        let partitions = named.map(|asked| {
+            let found = if times[&(topic.name.as_str(), asked.partition_index)] == 1 {
                 look_up(context, &topic.name, asked, request.isolation_level == 1)
             } else {
                 Err(ErrorCode::INVALID_REQUEST)

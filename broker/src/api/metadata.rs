@@ -10,7 +10,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use causeway_wire::messages::metadata::{
-    MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
+    MetadataResponseTopic,
 };
 use causeway_wire::{ErrorCode, Uuid};
 
@@ -26,6 +27,8 @@ pub const VERSIONS: RangeInclusive<i16> = 0..=13;
 
 /// The leader of a partition whose log directory failed.
 const NO_LEADER: i32 = -1;
+/// First version in which topics may be asked for by id, though 10 and 11 have the field.
+const BY_ID: i16 = 12;
 
 /// Answers the request.
 pub async fn handle(context: &Context, request: MetadataRequest) -> MetadataResponse {
@@ -36,6 +39,11 @@ pub async fn handle(context: &Context, request: MetadataRequest) -> MetadataResp
         Some(topics) if !(context.version() == 0 && topics.is_empty()) => Some(topics),
         _ => None,
     };
+    if let Some(asked) = named.filter(|_| context.version() < BY_ID)
+        && asked.iter().any(|topic| topic.name.is_none() || topic.topic_id != Uuid::ZERO)
+    {
+        return by_id_too_early(asked);
+    }
     let topics = match named {
         None => node.meta.image().topics().map(|t| show(node, t, operations)).collect(),
         Some(asked) => {
@@ -79,6 +87,17 @@ pub async fn handle(context: &Context, request: MetadataRequest) -> MetadataResp
         topics,
         ..Default::default()
     }
+}
+
+/// Every topic refused, as Kafka does.
+fn by_id_too_early(asked: &[MetadataRequestTopic]) -> MetadataResponse {
+    let refused = asked.iter().map(|topic| MetadataResponseTopic {
+        error_code: ErrorCode::INVALID_REQUEST.0,
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..Default::default()
+    });
+    MetadataResponse { topics: refused.collect(), ..Default::default() }
 }
 
 async fn create_missing(context: &Context, names: &[&str]) {

@@ -37,13 +37,6 @@ fn look_up(context: &Context, topic: &str, asked: &OffsetForLeaderPartition) -> 
     if let Err(code) = check_leader_epoch(&partition, asked.current_leader_epoch) {
         return failed(code);
     }
-    let (leader_epoch, end_offset) = if asked.leader_epoch < 0 {
-        (-1, -1)
-    } else if asked.leader_epoch == partition.leader_epoch {
-        // The current epoch ends at the log's end, also while nothing was written in it.
-        (partition.leader_epoch, partition.high_watermark())
-    } else {
-        partition.log.end_offset_for_epoch(asked.leader_epoch).unwrap_or((-1, -1))
-    };
+    let (leader_epoch, end_offset) = partition.end_of_epoch(asked.leader_epoch).unwrap_or((-1, -1));
     EpochEndOffset { partition: asked.partition, leader_epoch, end_offset, ..Default::default() }
 }

@@ -198,7 +198,10 @@ fn append(
         zstd_allowed: context.version() >= 7,
         depth: Depth::Records,
     };
-    let info = produce_batch(&records, &options).map_err(|error| told(&partition, invalid(index, &error)))?;
+    let info = produce_batch(&records, &options).map_err(|error| match of_the_request(&error) {
+        true => invalid(index, &error),
+        false => told(&partition, invalid(index, &error)),
+    })?;
     if info.header.attributes.is_transactional() && !info.header.has_producer_id() {
         return Err(refuse(ErrorCode::INVALID_RECORD)); // nobody could ever end its transaction
     }
@@ -213,10 +216,12 @@ fn append(
     };
     match appended {
         Ok(appended) => {
-            if !appended.duplicate {
+            if appended.duplicate.is_none() {
                 partition.traffic.came(u64::try_from(info.header.records_count).unwrap_or(0), records.len());
             }
-            let answer = accepted(index, &partition, &info.header, appended, append_time.then_some(now));
+            // A retry is told the time that is in the log.
+            let time = appended.duplicate.or(append_time.then_some(now));
+            let answer = accepted(index, &partition, &info.header, appended, time);
             Ok((answer, partition, appended.last_offset + 1))
         }
         Err(error) => Err(told(&partition, failed(topic, index, &error))),
@@ -256,7 +261,8 @@ fn accepted(
     append_time: Option<i64>,
 ) -> PartitionProduceResponse {
     debug_assert!(
-        appended.duplicate || appended.last_offset - appended.base_offset == i64::from(header.last_offset_delta)
+        appended.duplicate.is_some()
+            || appended.last_offset - appended.base_offset == i64::from(header.last_offset_delta)
     );
     PartitionProduceResponse {
         index,
@@ -284,6 +290,13 @@ fn invalid(index: i32, error: &ValidateError) -> PartitionProduceResponse {
     });
     let answer = refused(index, ErrorCode(error.code()), Some(error.to_string()));
     PartitionProduceResponse { record_errors: rejected.collect(), ..answer }
+}
+
+/// Whether Kafka finds this when it reads the request, before it looks at the log.
+fn of_the_request(error: &ValidateError) -> bool {
+    use ValidateError::{Batch, MoreThanOneBatch, ZstdBeforeV7};
+    let of_the_batch = |error: &RecordError| matches!(error, RecordError::Truncated { .. } | RecordError::Magic(..=1));
+    matches!(error, MoreThanOneBatch | ZstdBeforeV7) || matches!(error, Batch(error) if of_the_batch(error))
 }
 
 /// A refusal with the start of the log, where Kafka tells it.

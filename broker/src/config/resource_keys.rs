@@ -23,6 +23,16 @@ const IMAX: i64 = i32::MAX as i64;
 /// Settings of consumer groups, sorted by name. Those of share and streams groups are absent like these groups themselves.
 pub const GROUP_KEYS: &[GroupKey] = &[
     GroupKey {
+        name: "consumer.assignment.interval.ms",
+        kind: Kind::Int(0, IMAX),
+        default: "1000",
+        synonym: "group.consumer.assignment.interval.ms",
+        bounds: [
+            ("group.consumer.min.assignment.interval.ms", 0),
+            ("group.consumer.max.assignment.interval.ms", 15_000),
+        ],
+    },
+    GroupKey {
         name: "consumer.heartbeat.interval.ms",
         kind: Kind::Int(1, IMAX),
         default: "5000",

@@ -50,7 +50,19 @@ impl Coordinator {
         let mut limits = self.consumer.clone();
         limits.session_timeout = number("consumer.session.timeout.ms").unwrap_or(limits.session_timeout);
         limits.heartbeat_interval = number("consumer.heartbeat.interval.ms").unwrap_or(limits.heartbeat_interval);
+        limits.assignment_interval = self.assignment_interval(number("consumer.assignment.interval.ms"));
         limits
+    }
+
+    /// The only one of these settings that may be altered at run time, for all groups or for one.
+    fn assignment_interval(&self, own: Option<i32>) -> i32 {
+        const KEY: &str = "group.consumer.assignment.interval.ms";
+        let image = self.meta.image();
+        let altered = || {
+            let of_node = image.node_configs(self.node_id).get(KEY).cloned();
+            of_node.or_else(|| image.cluster_configs.get(KEY).cloned())?.trim().parse().ok()
+        };
+        own.or_else(altered).unwrap_or(self.consumer.assignment_interval)
     }
 
     /// ConsumerGroupHeartbeat. Returns when what it changed is durable.
@@ -259,8 +271,7 @@ impl Coordinator {
             state.schedule.set(id, None);
             return None;
         }
-        let range = self.limits.session_timeout_min..=self.limits.session_timeout_max;
-        if !range.contains(&request.session_timeout) {
+        if !self.limits.admits_session(request.session_timeout) {
             return Some(Err(ErrorCode::INVALID_SESSION_TIMEOUT));
         }
         let image = self.meta.image();
@@ -324,8 +335,9 @@ impl Coordinator {
         generation: i32,
     ) -> Option<Result<(), ErrorCode>> {
         let now = self.now();
+        let limits = self.consumer_limits(id);
         let group = state.modern.get_mut(id)?;
-        let answer = match group.classic_heartbeat(member, instance, generation) {
+        let answer = match group.classic_heartbeat(member, instance, generation, &limits, crate::clock::wall_ms()) {
             Err(refusal) => Err(refusal.code),
             Ok(decision) => {
                 group.commit(&decision, now);

@@ -41,6 +41,7 @@ pub struct Coordinator {
     partitions: Arc<Partitions>,
     /// The metadata: consumer groups assign what it has.
     meta: Arc<Meta>,
+    node_id: i32,
     limits: GroupLimits,
     consumer: ConsumerLimits,
     /// Longest note a commit may carry (`offset.metadata.max.bytes`).
@@ -105,6 +106,7 @@ impl Coordinator {
             state: Mutex::default(),
             partitions,
             meta,
+            node_id: config.node_id,
             consumer: consumer_limits(config, limits),
             limits,
             metadata_bytes_max: config.number("offset.metadata.max.bytes") as usize,
@@ -129,11 +131,16 @@ impl Coordinator {
             }
             match self.join_consumer(&mut state, group, request) {
                 Some(pending) => Err(pending),
+                None if !self.limits.admits_session(request.session_timeout) => {
+                    return failed(ErrorCode::INVALID_SESSION_TIMEOUT);
+                }
                 None => {
                     if !state.groups.contains_key(group) {
                         if !request.member_id.is_empty() {
                             return failed(ErrorCode::UNKNOWN_MEMBER_ID);
                         }
+                        // Whatever else is wrong with the request, the group is there from now on, as in Kafka; empty, it
+                        // goes with the next look for expired offsets.
                         state.groups.insert(group.to_owned(), Group::new(group, self.limits));
                     }
                     let token = state.token();
@@ -312,6 +319,7 @@ fn consumer_limits(config: &BrokerConfig, classic: GroupLimits) -> ConsumerLimit
         members_max: config.number("group.consumer.max.size") as usize,
         session_timeout: config.number("group.consumer.session.timeout.ms") as i32,
         heartbeat_interval: config.number("group.consumer.heartbeat.interval.ms") as i32,
+        assignment_interval: config.number("group.consumer.assignment.interval.ms") as i32,
         assignors,
         migration: Migration::named(&text("group.consumer.migration.policy")).unwrap_or(Migration::Bidirectional),
         classic_members_max: classic.members_max,

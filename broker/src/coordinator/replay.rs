@@ -25,7 +25,7 @@ impl Coordinator {
         let now = self.now();
         let mut state = self.lock();
         // What compaction left of groups that are gone.
-        state.modern.retain(|_, group| group.epoch > 0 || !group.members.is_empty());
+        state.modern.retain(|_, group| !group.is_blank());
         let modern: Vec<String> = state.modern.keys().cloned().collect();
         for id in modern {
             let session_timeout = self.consumer_limits(&id).session_timeout;

@@ -135,9 +135,9 @@ async fn a_consumer_group_keeps_what_it_reads_and_goes_with_its_last_offset() {
         owned: Some(Partitions::new()),
         ..HeartbeatRequest::default()
     };
-    assert_eq!(coordinator.consumer_heartbeat("g", &join, 1).await.unwrap().epoch, 1);
-    commit(&broker, "m", 1, "t").await;
-    commit(&broker, "m", 1, "u").await;
+    assert_eq!(coordinator.consumer_heartbeat("g", &join, 1).await.unwrap().epoch, 2);
+    commit(&broker, "m", 2, "t").await;
+    commit(&broker, "m", 2, "u").await;
     let now = crate::clock::wall_ms();
     coordinator.expire(now + 11 * MINUTE);
     assert!(has(&broker, "t") && !has(&broker, "u"));

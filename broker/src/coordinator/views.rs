@@ -56,11 +56,9 @@ impl Coordinator {
     /// All groups, sorted by id.
     pub fn list(&self) -> Vec<ListedGroup> {
         let state = self.lock();
-        let with_members = state.groups.values().filter(|g| {
-            // A group that only hands out ids is not there yet for others.
-            !g.members.is_empty() || g.generation > 0 || state.offsets.has_group(&g.id)
-        });
-        let mut out: Vec<ListedGroup> = with_members
+        let mut out: Vec<ListedGroup> = state
+            .groups
+            .values()
             .map(|g| ListedGroup {
                 id: g.id.clone(),
                 protocol_type: g.protocol_type.clone().unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use causeway_wire::records::{BatchHeader, BatchView, ControlMarker};
 
-use super::partition::{Inner, Log, Placing};
+use super::partition::{Appended, Inner, Log, Placing};
 use crate::core::producer_state::{EndMarker, ProducerBatch, Refusal, RefusalKind, Verdict};
 use crate::core::verification::Guard;
 
@@ -37,19 +37,21 @@ impl Log {
     }
 }
 
-/// Judges a producer's batch that is appended as leader. `Some`: it is there already, at these offsets.
+/// Judges a producer's batch that is appended as leader. `Some`: it is there already.
 pub(crate) fn judge(
     inner: &Inner,
     batch: &ProducerBatch,
     placing: Placing,
     end: i64,
-) -> Result<Option<(i64, i64)>, Refusal> {
+) -> Result<Option<Appended>, Refusal> {
     if placing == Placing::Keep {
         return Ok(None);
     }
     match inner.producers.check(batch) {
         Verdict::Append => {}
-        Verdict::Duplicate { base_offset, last_offset, .. } => return Ok(Some((base_offset, last_offset))),
+        Verdict::Duplicate { base_offset, last_offset, timestamp } => {
+            return Ok(Some(Appended { base_offset, last_offset, duplicate: Some(timestamp) }));
+        }
         Verdict::OutOfOrder(refusal) | Verdict::InvalidEpoch(refusal) | Verdict::OutsideTxn(refusal) => {
             return Err(refusal);
         }
@@ -57,7 +59,10 @@ pub(crate) fn judge(
     let refuse = |kind| Err(Refusal { producer_id: batch.producer_id, kind });
     match placing {
         // The answer waits for all that is there, and so for the marker that this one repeats.
-        Placing::Marker { .. } if inner.producers.is_repeated_marker(batch) => Ok(Some((end - 1, end - 1))),
+        Placing::Marker { .. } if inner.producers.is_repeated_marker(batch) => {
+            let (base_offset, last_offset) = (end - 1, end - 1);
+            Ok(Some(Appended { base_offset, last_offset, duplicate: Some(batch.timestamp) }))
+        }
         Placing::Marker { newer_epoch: true, .. }
             if inner.producers.has_open_txn(batch.producer_id, batch.producer_epoch) =>
         {

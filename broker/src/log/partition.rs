@@ -74,8 +74,9 @@ pub struct Appended {
     pub base_offset: i64,
     /// Offset of its last record.
     pub last_offset: i64,
-    /// It was there before: an idempotent producer's retry. Nothing was appended; acknowledge it like the first time, once it is durable.
-    pub duplicate: bool,
+    /// It was there before, with this largest record time: an idempotent producer's retry. Nothing was appended; acknowledge
+    /// it like the first time, once it is durable.
+    pub duplicate: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -319,10 +320,10 @@ impl Log {
         }
         let producer = producer_batch(batch, &header);
         if let Some(producer) = &producer
-            && let Some(offsets) = judge(inner, producer, placing, end)?
+            && let Some(there) = judge(inner, producer, placing, end)?
         {
             run.slots.push(results.len());
-            return Ok(Appended { base_offset: offsets.0, last_offset: offsets.1, duplicate: true });
+            return Ok(there);
         }
         if due {
             self.roll(inner, header.base_offset, now_ms)?;
@@ -345,7 +346,7 @@ impl Log {
         run.bytes += size;
         run.slots.push(results.len());
         run.headers.push(header);
-        Ok(Appended { base_offset: header.base_offset, last_offset: header.last_offset(), duplicate: false })
+        Ok(Appended { base_offset: header.base_offset, last_offset: header.last_offset(), duplicate: None })
     }
 
     /// Writes a run at the end of the active segment, or takes back all it changed.

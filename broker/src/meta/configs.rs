@@ -114,10 +114,6 @@ impl Ground<'_> {
             BROKER => self.broker(resource),
             GROUP => self.group(resource),
             CLIENT_METRICS => metrics(resource, &self.own(CLIENT_METRICS, &resource.name).unwrap_or_default()),
-            BROKER_LOGGER => Err(refuse(
-                ErrorCode::INVALID_REQUEST,
-                "Levels of this broker's loggers are set by RUST_LOG when it starts.",
-            )),
             other => Err(refuse(ErrorCode::INVALID_REQUEST, format!("Unsupported resource type: {other}"))),
         }
     }
@@ -166,7 +162,9 @@ impl Ground<'_> {
                     return Err(refuse(ErrorCode::INVALID_REQUEST, why));
                 }
             };
-            let value = new_value(alteration, kind, current)?;
+            // Kafka's own code for a broker's value that is none (KAFKA-13609).
+            let value = new_value(alteration, kind, current)
+                .map_err(|refusal| Refusal { code: ErrorCode::INVALID_REQUEST, ..refusal })?;
             records.push(MetaRecord::BrokerConfig { node, key: alteration.name.clone(), value });
         }
         Ok(records)
@@ -228,7 +226,7 @@ fn resource_record(kind: ResourceKind, name: &str, alteration: &Alteration, valu
 }
 
 /// What can be said without knowing the resource.
-fn check_form(resource: &Resource) -> Result<(), Refusal> {
+pub fn check_form(resource: &Resource) -> Result<(), Refusal> {
     let mut seen = HashSet::new();
     for alteration in &resource.alterations {
         if !seen.insert(alteration.name.as_str()) {

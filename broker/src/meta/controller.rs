@@ -77,9 +77,10 @@ pub fn check_topic_name(name: &str) -> Result<(), Refusal> {
 }
 
 /// Records for one new topic, and its partition count and replication factor; `room` is how many partitions the request
-/// may still make.
+/// may still make. `before` is what there was when the request came.
 pub fn create_topic(
     image: &MetaImage,
+    before: &MetaImage,
     defaults: &Defaults,
     topic: &NewTopic,
     id: Uuid,
@@ -99,10 +100,10 @@ pub fn create_topic(
     if image.topic(&topic.name).is_some() {
         return Err(refuse(ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{}' already exists.", topic.name)));
     }
-    // Metrics of both would have one name: Kafka refuses the second.
+    // Metrics of both would have one name: Kafka refuses the second, unless one request asks for both.
     let flat = topic.name.replace('.', "_");
     if topic.name.contains(['.', '_'])
-        && let Some(other) = image.topics().find(|t| t.name.replace('.', "_") == flat)
+        && let Some(other) = before.topics().find(|t| t.name.replace('.', "_") == flat)
     {
         return Err(refuse(
             ErrorCode::INVALID_TOPIC_EXCEPTION,
@@ -291,7 +292,7 @@ mod tests {
     }
 
     fn create(image: &mut MetaImage, topic: &NewTopic) -> Result<usize, ErrorCode> {
-        let (records, count, _) = create_topic(image, &defaults(), topic, ID, 10).map_err(|r| r.code)?;
+        let (records, count, _) = create_topic(image, image, &defaults(), topic, ID, 10).map_err(|r| r.code)?;
         records.iter().for_each(|r| image.apply(r));
         Ok(count)
     }
@@ -332,7 +333,9 @@ mod tests {
     #[test]
     fn a_request_makes_no_more_partitions_than_it_has_room_for() {
         let image = MetaImage::default();
-        let make = |count, room| create_topic(&image, &defaults(), &topic("t", count, 1), ID, room).map_err(|r| r.code);
+        let make = |count, room| {
+            create_topic(&image, &image, &defaults(), &topic("t", count, 1), ID, room).map_err(|r| r.code)
+        };
         assert!(make(10, 10).is_ok());
         assert_eq!(make(11, 10), Err(ErrorCode::POLICY_VIOLATION));
         assert_eq!(make(1, 0), Err(ErrorCode::POLICY_VIOLATION));

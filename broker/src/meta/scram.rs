@@ -1,7 +1,7 @@
 //! The controller's rules for SCRAM users (KIP-554). What a client sends is the salted password; what is kept cannot be used
 //! to log in (RFC 5802, section 3). Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use causeway_wire::ErrorCode;
 use hmac::{Hmac, KeyInit, Mac};
@@ -44,17 +44,22 @@ pub fn alter(
     clients: &Clients,
     changes: &[(String, Change)],
 ) -> (Vec<MetaRecord>, BTreeMap<String, Result<(), Refusal>>) {
-    let mut seen = BTreeSet::new();
-    let twice: BTreeSet<&str> = changes.iter().map(|(user, _)| user.as_str()).filter(|u| !seen.insert(*u)).collect();
-    let (mut records, mut outcomes) = (Vec::new(), BTreeMap::new());
+    let mut decided: BTreeMap<&str, Result<MetaRecord, Refusal>> = BTreeMap::new();
     for (user, change) in changes {
-        let decided = if twice.contains(user.as_str()) {
-            let why = "A user credential cannot be altered twice in the same request";
-            Err(refuse(ErrorCode::DUPLICATE_RESOURCE, why))
-        } else {
-            decide(clients, user, change)
+        let outcome = match decided.get(user.as_str()) {
+            // The first refusal is the one that is told.
+            Some(Err(_)) => continue,
+            Some(Ok(_)) => {
+                let why = "A user credential cannot be altered twice in the same request";
+                Err(refuse(ErrorCode::DUPLICATE_RESOURCE, why))
+            }
+            None => decide(clients, user, change),
         };
-        outcomes.insert(user.clone(), decided.map(|record| records.push(record)));
+        decided.insert(user, outcome);
+    }
+    let (mut records, mut outcomes) = (Vec::new(), BTreeMap::new());
+    for (user, outcome) in decided {
+        outcomes.insert(user.to_owned(), outcome.map(|record| records.push(record)));
     }
     (records, outcomes)
 }

@@ -21,9 +21,7 @@ impl Group {
         now: Millis,
         out: &mut Vec<Effect>,
     ) -> Result<(), ErrorCode> {
-        if request.session_timeout < self.limits.session_timeout_min
-            || request.session_timeout > self.limits.session_timeout_max
-        {
+        if !self.limits.admits_session(request.session_timeout) {
             return Err(ErrorCode::INVALID_SESSION_TIMEOUT);
         }
         if !self.has_room(&request.member_id) {

@@ -42,6 +42,13 @@ pub struct GroupLimits {
     pub session_timeout_max: i32,
 }
 
+impl GroupLimits {
+    /// Whether a member may ask for this session timeout (milliseconds).
+    pub fn admits_session(&self, timeout: i32) -> bool {
+        (self.session_timeout_min..=self.session_timeout_max).contains(&timeout)
+    }
+}
+
 /// A JoinGroup request as the core sees it.
 #[derive(Debug, Clone)]
 pub struct JoinRequest {

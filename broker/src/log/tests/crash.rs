@@ -69,7 +69,7 @@ fn load(manager: &LogManager, log: &Arc<Log>, disk: &MemDisk, model: &mut Model,
                 let built = BatchBuilder::new(Codec::None).producer(id, 0, *sequence);
                 let batch = built_batch(built, count, rng.usize(..400));
                 let done = log.append_one(&batch, Placing::Leader { epoch: model.epoch }, NOW).unwrap();
-                assert!(!done.duplicate);
+                assert!(done.duplicate.is_none());
                 *sequence += count as i32;
                 let stored = log.read(done.base_offset, 1, i64::MAX).unwrap().bytes;
                 model.placed.insert(done.base_offset, stored);

@@ -82,7 +82,7 @@ fn r16_the_aborted_list_is_complete_and_sorted_over_segments_and_restarts() {
                     let kind = if commit { ControlMarker::Commit } else { ControlMarker::Abort };
                     let at = log.append_one(&marker(id, 0, 1, kind), MARKER, NOW).unwrap();
                     if let Some(first) = model.open.remove(&id) {
-                        assert!(!at.duplicate);
+                        assert!(at.duplicate.is_none());
                         model.ended.push((id, first, at.base_offset, commit));
                     }
                 }
@@ -122,7 +122,7 @@ fn r18_a_batch_that_begins_a_transaction_needs_a_guard_that_stands() {
     assert!(matches!(overtaking, Err(LogError::Refused(Refusal { kind: RefusalKind::OutOfOrder { .. }, .. }))));
     assert_eq!(log.append_one(&in_txn(1, 0, 0), client(Some(guard)), NOW).unwrap().base_offset, 1);
     assert_eq!(log.append_one(&in_txn(1, 0, 2), client(None), NOW).unwrap().base_offset, 3, "it is open now");
-    assert!(log.append_one(&in_txn(1, 0, 2), client(None), NOW).unwrap().duplicate);
+    assert!(log.append_one(&in_txn(1, 0, 2), client(None), NOW).unwrap().duplicate.is_some());
     assert_eq!((log.last_stable_offset(), log.has_open_txn(1, 0)), (0, true));
 }
 
@@ -135,13 +135,17 @@ fn r17_a_marker_is_written_once_and_an_older_coordinator_is_refused() {
     let own = log.append_one(&marker(1, 0, 3, ControlMarker::Commit), newer, NOW);
     assert!(matches!(own, Err(LogError::Refused(Refusal { kind: RefusalKind::StaleEpoch { .. }, .. }))), "{own:?}");
     let written = log.append_one(&marker(1, 1, 3, ControlMarker::Commit), newer, NOW).unwrap();
-    assert_eq!((written.base_offset, written.duplicate), (2, false));
+    assert_eq!((written.base_offset, written.duplicate), (2, None));
     let again = log.append_one(&marker(1, 1, 3, ControlMarker::Commit), newer, NOW).unwrap();
-    assert_eq!((again.last_offset, again.duplicate), (2, true), "whoever waits for it waits for the first one");
+    assert_eq!(
+        (again.last_offset, again.duplicate.is_some()),
+        (2, true),
+        "whoever waits for it waits for the first one"
+    );
     let old = log.append_one(&marker(1, 1, 2, ControlMarker::Abort), MARKER, NOW);
     assert!(matches!(old, Err(LogError::Refused(Refusal { kind: RefusalKind::StaleCoordinator { .. }, .. }))));
     // Another coordinator must leave its epoch here, even if there is nothing to end.
-    assert!(!log.append_one(&marker(1, 1, 4, ControlMarker::Commit), newer, NOW).unwrap().duplicate);
+    assert!(log.append_one(&marker(1, 1, 4, ControlMarker::Commit), newer, NOW).unwrap().duplicate.is_none());
     let late = log.append_one(&in_txn(1, 0, 2), LEADER, NOW);
     assert!(matches!(late, Err(LogError::Refused(Refusal { kind: RefusalKind::StaleEpoch { .. }, .. }))));
 }

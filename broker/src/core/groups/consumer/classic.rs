@@ -22,7 +22,7 @@ pub struct Joined {
     pub decision: Decision<JoinReply>,
     /// Every member speaks the classic protocol now: once this is in force, convert the group.
     pub downgrades: bool,
-    /// The member wants other topics than the one it replaces: the classic group must rebalance.
+    /// The member wants other topics than the one it replaces, or the target is old: the classic group must rebalance.
     pub rebalances: bool,
 }
 
@@ -55,8 +55,7 @@ impl ConsumerGroup {
         let mut updated = member.clone();
         updated.meta = classic_metadata(&member.meta, request, &subscription);
         let downgrades = self.downgrades_by(replaced.as_deref(), limits);
-        let change =
-            Change { member: &member, replaced: replaced.as_deref(), owned: Some(&subscription.owned), classic: true };
+        let change = Change { member: &member, replaced: replaced.as_deref(), owned: Some(&subscription.owned) };
         let seen = self.settle(&change, &mut updated, limits, topics, wall_ms, &mut records)?;
         let reply = JoinReply {
             generation: updated.current.epoch,
@@ -71,7 +70,8 @@ impl ConsumerGroup {
             TimerChange::Session(id.clone(), request.session_timeout),
             TimerChange::Sync(id.clone(), request.rebalance_timeout),
         ];
-        let rebalances = updated.meta.topics != member.meta.topics || !member.meta.regex.is_empty();
+        let stale = self.target_epoch < self.epoch;
+        let rebalances = stale || updated.meta.topics != member.meta.topics || !member.meta.regex.is_empty();
         Ok(Joined { decision: Decision { records, reply, timers, seen: Some(seen) }, downgrades, rebalances })
     }
 
@@ -131,7 +131,7 @@ impl ConsumerGroup {
             let refusal = refuse::<()>(ErrorCode::INCONSISTENT_GROUP_PROTOCOL, "The protocol is another one.");
             return Err(plain(refusal.expect_err("made above")));
         }
-        if self.epoch > member.current.epoch && member.current.state != MemberState::Unrevoked {
+        if self.target_epoch > member.current.epoch && member.current.state != MemberState::Unrevoked {
             let mut must_join = Decision::of(Vec::new(), ());
             must_join.timers = vec![TimerChange::JoinIfAbsent(member.id.clone(), member.meta.rebalance_timeout)];
             let refusal = refuse::<()>(ErrorCode::REBALANCE_IN_PROGRESS, "A new rebalance is triggered: join again.");
@@ -157,10 +157,15 @@ impl ConsumerGroup {
         id: &str,
         instance: Option<&str>,
         generation: i32,
+        limits: &ConsumerLimits,
+        wall_ms: i64,
     ) -> Result<Decision<ErrorCode>, Refusal> {
         let member = self.classic_member(id, instance, generation)?;
         let session = member.meta.classic.as_ref().map_or(0, |c| c.session_timeout);
-        let behind = member.current.epoch < self.epoch;
+        // Kafka 4.3 waits here for a member of the consumer protocol to have a target made; a group without one would wait
+        // for ever, so whoever may have it made is called.
+        let target_due = self.target_epoch < self.epoch && self.may_assign(limits.assignment_interval, wall_ms);
+        let behind = member.current.epoch < self.target_epoch || target_due;
         let can_take = member.current.state == MemberState::Unreleased && !self.waits_for_others(member);
         let must_join = behind || can_take || member.current.state == MemberState::Unrevoked;
         let code = if must_join { ErrorCode::REBALANCE_IN_PROGRESS } else { ErrorCode::NONE };

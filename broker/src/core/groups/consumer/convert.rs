@@ -5,7 +5,7 @@ use causeway_wire::ErrorCode;
 
 use super::classic::CONSUMER;
 use super::protocol::{Subscription, decode_assignment, encode_assignment, version_of};
-use super::records::GroupEpoch;
+use super::records::{GroupEpoch, TargetEpoch};
 use super::{
     Assigned, ClassicSide, ConsumerGroup, ConsumerLimits, ConsumerMember, Current, MemberMetadata, MemberState, Record,
     Refusal, Topics, refuse,
@@ -45,7 +45,7 @@ pub fn upgrade(
     // Hash 0 is no topic's: the first heartbeat looks at all of them.
     records.push(Record::Group(Some(GroupEpoch { epoch: group.generation, hash: 0 })));
     records.extend(members.iter().map(|m| Record::Target(m.id.clone(), Some(m.assigned()))));
-    records.push(Record::TargetEpoch(Some(group.generation)));
+    records.push(Record::TargetEpoch(Some(TargetEpoch { epoch: group.generation, made: 0 })));
     records.extend(members.iter().map(|m| Record::Current(m.id.clone(), Some(m.current.clone()))));
     let mut made = ConsumerGroup::new(&group.id);
     for record in &records {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use causeway_wire::Uuid;
 
-use super::records::{GroupEpoch, Record, Resolved};
+use super::records::{GroupEpoch, Record, Resolved, TargetEpoch};
 use super::{ConsumerMember, Current, Decision, MemberMetadata, MemberState, Partitions, assignor};
 use crate::core::groups::Millis;
 
@@ -43,7 +43,7 @@ pub(crate) enum TimerChange {
 }
 
 /// One consumer group.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ConsumerGroup {
     /// Its id.
     pub id: String,
@@ -51,6 +51,8 @@ pub struct ConsumerGroup {
     pub epoch: i32,
     /// The epoch that `targets` was made for.
     pub target_epoch: i32,
+    /// When `targets` was made, in wall-clock milliseconds; 0 where that is not known.
+    pub target_made: i64,
     /// By member id.
     pub members: BTreeMap<String, ConsumerMember>,
     /// What each member should have.
@@ -73,6 +75,7 @@ impl PartialEq for ConsumerGroup {
             && self.epoch == other.epoch
             && self.hash == other.hash
             && self.target_epoch == other.target_epoch
+            && self.target_made == other.target_made
             && self.members == other.members
             && self.targets == other.targets
             && self.regexes == other.regexes
@@ -84,7 +87,22 @@ impl PartialEq for ConsumerGroup {
 impl ConsumerGroup {
     /// A group that is not there yet.
     pub fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), ..Self::default() }
+        let (GroupEpoch { epoch, hash }, target) = Default::default();
+        let TargetEpoch { epoch: target_epoch, made: target_made } = target;
+        Self {
+            id: id.to_owned(),
+            epoch,
+            hash,
+            target_epoch,
+            target_made,
+            members: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            regexes: BTreeMap::new(),
+            statics: BTreeMap::new(),
+            owners: HashMap::new(),
+            deadlines: BTreeMap::new(),
+            seen: None,
+        }
     }
 
     /// By Kafka's names.
@@ -120,7 +138,10 @@ impl ConsumerGroup {
                 let GroupEpoch { epoch, hash } = value.unwrap_or_default();
                 (self.epoch, self.hash) = (epoch, hash);
             }
-            Record::TargetEpoch(epoch) => self.target_epoch = epoch.unwrap_or(0),
+            Record::TargetEpoch(value) => {
+                let TargetEpoch { epoch, made } = value.unwrap_or_default();
+                (self.target_epoch, self.target_made) = (epoch, made);
+            }
             Record::Member(id, Some(meta)) => self.set_meta(id, meta),
             Record::Member(id, None) => self.drop_member(id),
             Record::Target(id, Some(target)) => {
@@ -246,6 +267,18 @@ impl ConsumerGroup {
             };
             Some((self.members.get(id)?, why))
         })
+    }
+
+    /// Whether nothing was ever written about it that still counts.
+    pub fn is_blank(&self) -> bool {
+        self.members.is_empty() && self.epoch <= GroupEpoch::default().epoch
+    }
+
+    /// Whether the next target may be made yet: a storm of joins shall not become a storm of rebalances (KIP-1263). The first
+    /// one does not wait, nor one after a target of an unknown age, nor one after the clock went back by more than the interval.
+    pub(super) fn may_assign(&self, interval: i32, wall_ms: i64) -> bool {
+        let age = wall_ms - self.target_made;
+        self.target_made == 0 || interval <= 0 || age >= i64::from(interval) || age < -i64::from(interval)
     }
 
     /// Who holds a partition now.

@@ -85,7 +85,7 @@ impl ConsumerGroup {
         let mut updated = member.clone();
         updated.meta = metadata(&member.meta, request);
         let owned = request.owned.as_ref();
-        let change = Change { member: &member, replaced: replaced.as_deref(), owned, classic: false };
+        let change = Change { member: &member, replaced: replaced.as_deref(), owned };
         let seen = self.settle(&change, &mut updated, limits, topics, wall_ms, &mut records)?;
         let changed = member.current.assigned != updated.current.assigned;
         let reply = HeartbeatReply {
@@ -206,7 +206,7 @@ impl ConsumerGroup {
         };
         let by_regex = view.update_regexes(&before.regex, topics, wall_ms, records)?;
         let subscription_changed = by_regex || updated.meta.topics != before.topics;
-        let mut bump = subscription_changed || (self.epoch == 0 && !change.classic);
+        let mut bump = subscription_changed;
         let mut epoch = self.epoch;
         if bump || self.seen != Some(topics.version()) {
             let hash = view.hash(topics);
@@ -217,8 +217,10 @@ impl ConsumerGroup {
                 records.push(record);
             }
         }
-        let (target_epoch, target): (i32, Partitions) = if epoch > self.target_epoch {
-            let (changes, mut targets): (_, BTreeMap<String, Partitions>) = view.target(epoch, limits, topics);
+        let (target_epoch, target): (i32, Partitions) = if epoch > self.target_epoch
+            && self.may_assign(limits.assignment_interval, wall_ms)
+        {
+            let (changes, mut targets): (_, BTreeMap<String, Partitions>) = view.target(epoch, limits, topics, wall_ms);
             records.extend(changes);
             (epoch, targets.remove(&updated.id).unwrap_or_default())
         } else {
@@ -247,7 +249,6 @@ pub(super) struct Change<'a> {
     pub member: &'a ConsumerMember,
     pub replaced: Option<&'a str>,
     pub owned: Option<&'a Partitions>,
-    pub classic: bool,
 }
 
 fn metadata(before: &MemberMetadata, r: &HeartbeatRequest) -> MemberMetadata {

@@ -104,6 +104,9 @@ pub struct ConsumerLimits {
     pub session_timeout: i32,
     /// `group.consumer.heartbeat.interval.ms` or the group's own `consumer.heartbeat.interval.ms`.
     pub heartbeat_interval: i32,
+    /// `group.consumer.assignment.interval.ms` or the group's own `consumer.assignment.interval.ms`: the least time between
+    /// two target assignments, in milliseconds.
+    pub assignment_interval: i32,
     /// `group.consumer.assignors`, the default first.
     pub assignors: Vec<assignor::Assignor>,
     /// `group.consumer.migration.policy`.

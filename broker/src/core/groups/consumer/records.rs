@@ -36,12 +36,34 @@ const REGEX: i16 = 16;
 const VALUE: i16 = 0;
 
 /// The epoch of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupEpoch {
     /// Counts changes.
     pub epoch: i32,
     /// Over the topics subscribed to: another hash means that a topic changed.
     pub hash: i64,
+}
+
+/// The epoch a group begins with: 0 would be that of a member that joins.
+impl Default for GroupEpoch {
+    fn default() -> Self {
+        Self { epoch: 1, hash: 0 }
+    }
+}
+
+/// The target assignment as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetEpoch {
+    /// The group epoch it was made for.
+    pub epoch: i32,
+    /// When it was made, in wall-clock milliseconds; 0 where that is not known (KIP-1263).
+    pub made: i64,
+}
+
+impl Default for TargetEpoch {
+    fn default() -> Self {
+        Self { epoch: 1, made: 0 }
+    }
 }
 
 /// What a regular expression matched.
@@ -63,7 +85,7 @@ pub enum Record {
     /// Who a member is and what it wants.
     Member(String, Option<MemberMetadata>),
     /// The epoch of the target assignment.
-    TargetEpoch(Option<i32>),
+    TargetEpoch(Option<TargetEpoch>),
     /// What a member should have.
     Target(String, Option<Partitions>),
     /// What a member has.
@@ -106,9 +128,12 @@ impl Record {
                 )
             }
             Record::TargetEpoch(value) => {
-                let encode = |epoch: &i32| {
-                    let value =
-                        ConsumerGroupTargetAssignmentMetadataValue { assignment_epoch: *epoch, ..Default::default() };
+                let encode = |target: &TargetEpoch| {
+                    let value = ConsumerGroupTargetAssignmentMetadataValue {
+                        assignment_epoch: target.epoch,
+                        assignment_timestamp: target.made,
+                        ..Default::default()
+                    };
                     versioned(VALUE, &value)
                 };
                 let key = ConsumerGroupTargetAssignmentMetadataKey { group_id, ..Default::default() };
@@ -166,7 +191,11 @@ impl Record {
             TARGET_EPOCH => {
                 let key = ConsumerGroupTargetAssignmentMetadataKey::decode(0, key).map_err(bad)?;
                 let value = value.map(open::<ConsumerGroupTargetAssignmentMetadataValue>).transpose()?;
-                (key.group_id, Record::TargetEpoch(value.map(|v| v.assignment_epoch)))
+                let read = |v: ConsumerGroupTargetAssignmentMetadataValue| TargetEpoch {
+                    epoch: v.assignment_epoch,
+                    made: v.assignment_timestamp,
+                };
+                (key.group_id, Record::TargetEpoch(value.map(read)))
             }
             TARGET => {
                 let key = ConsumerGroupTargetAssignmentMemberKey::decode(0, key).map_err(bad)?;
@@ -333,7 +362,7 @@ mod tests {
             Record::Group(Some(GroupEpoch { epoch: 2, hash: 77 })),
             Record::Member("m".into(), Some(member)),
             Record::Member("m".into(), Some(MemberMetadata::default())),
-            Record::TargetEpoch(Some(2)),
+            Record::TargetEpoch(Some(TargetEpoch { epoch: 2, made: 1_700_000_000_000 })),
             Record::Target("m".into(), Some(Partitions::from([(topic, BTreeSet::from([1, 2]))]))),
             Record::Current("m".into(), Some(current)),
             Record::Regex("x.*".into(), Some(Resolved { topics: BTreeSet::new(), version: 1, timestamp: 2 })),

@@ -48,6 +48,7 @@ impl World {
         let mut bench = Bench::new(&[("a", 4), ("ab", 3), ("b", 2)]);
         // Those that died are members until their sessions end.
         bench.limits.members_max = 1_000;
+        bench.limits.assignment_interval = [0, 1_000, 5_000][rng.usize(0..3)];
         Self { bench, clients, rng, next_id: 0, last_epoch: 0, epochs: BTreeMap::new() }
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use causeway_wire::Uuid;
 
 use super::assignor::{MemberSpec, assign};
-use super::records::{GroupEpoch, Record, Resolved};
+use super::records::{GroupEpoch, Record, Resolved, TargetEpoch};
 use super::{ConsumerGroup, ConsumerLimits, ConsumerMember, Partitions, Topics};
 
 /// FNV-1a: the hash is only compared with itself, across restarts too, so it must not depend on a seed.
@@ -80,6 +80,7 @@ impl View<'_> {
         epoch: i32,
         limits: &ConsumerLimits,
         topics: &dyn Topics,
+        wall_ms: i64,
     ) -> (Vec<Record>, BTreeMap<String, Partitions>) {
         let mut gone = self.without.clone();
         gone.extend(self.replaced.map(str::to_owned));
@@ -111,7 +112,7 @@ impl View<'_> {
                 records.push(Record::Target(id.clone(), Some(target.clone())));
             }
         }
-        records.push(Record::TargetEpoch(Some(epoch)));
+        records.push(Record::TargetEpoch(Some(TargetEpoch { epoch, made: wall_ms })));
         (records, targets)
     }
 }

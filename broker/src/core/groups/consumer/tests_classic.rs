@@ -83,7 +83,7 @@ fn upgraded() -> Bench {
 
 impl Bench {
     fn classic_join(&mut self, request: &JoinRequest) -> Result<Joined, Refusal> {
-        let joined = self.group.classic_join(request, &self.limits, &self.topics, 0)?;
+        let joined = self.group.classic_join(request, &self.limits, &self.topics, self.wall())?;
         self.commit(&joined.decision);
         Ok(joined)
     }
@@ -95,7 +95,7 @@ impl Bench {
     }
 
     fn classic_beat(&mut self, member: &str, generation: i32) -> ErrorCode {
-        let beat = self.group.classic_heartbeat(member, None, generation).unwrap();
+        let beat = self.group.classic_heartbeat(member, None, generation, &self.limits, self.wall()).unwrap();
         self.commit(&beat);
         beat.reply
     }
@@ -122,7 +122,7 @@ fn a_classic_group_is_taken_over_with_what_everybody_has() {
 #[test]
 fn classic_members_are_checked_as_such() {
     let mut bench = upgraded();
-    let beat = |b: &Bench, m: &str, g| code(b.group.classic_heartbeat(m, None, g));
+    let beat = |b: &Bench, m: &str, g| code(b.group.classic_heartbeat(m, None, g, &b.limits, 0));
     assert_eq!(beat(&bench, "made", 7), ErrorCode::ILLEGAL_GENERATION);
     assert_eq!(beat(&bench, "m2", 2), ErrorCode::UNKNOWN_MEMBER_ID, "it speaks the new protocol");
     assert_eq!(beat(&bench, "x", 2), ErrorCode::UNKNOWN_MEMBER_ID);
@@ -164,6 +164,21 @@ fn a_classic_member_that_does_not_join_again_or_sync_is_fenced() {
     bench.now = 18_000;
     bench.classic_beat("made", 2);
     assert_eq!(bench.pass(2_000), ["made"], "20 s without a sync");
+}
+
+#[test]
+fn a_classic_member_is_called_once_a_target_may_be_made_even_with_nobody_else_there() {
+    let mut bench = upgraded();
+    bench.classic_join(&join("made", &[])).unwrap();
+    bench.classic_sync(&sync("made", 2));
+    (bench.limits.assignment_interval, bench.limits.migration) = (1_000, Migration::Disabled);
+    bench.leave("m2", None, LEAVE).unwrap();
+    assert_eq!(bench.classic_beat("made", 2), ErrorCode::NONE, "too early for another target");
+    bench.now += 1_000;
+    assert_eq!(bench.classic_beat("made", 2), ErrorCode::REBALANCE_IN_PROGRESS);
+    let told = bench.classic_join(&join("made", &[0, 1])).unwrap().decision.reply;
+    assert_eq!((told.error, told.generation), (ErrorCode::NONE, 3));
+    assert_eq!(bench.classic_sync(&sync("made", 3)), held(&[0, 1, 2, 3]));
 }
 
 #[test]

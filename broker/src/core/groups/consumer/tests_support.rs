@@ -60,6 +60,7 @@ pub(super) fn limits() -> ConsumerLimits {
         members_max: 10,
         session_timeout: 45_000,
         heartbeat_interval: 5_000,
+        assignment_interval: 0,
         assignors: vec![assignor::Assignor::Uniform, assignor::Assignor::Range],
         migration: Migration::Bidirectional,
         classic_members_max: 10,
@@ -86,6 +87,11 @@ impl Bench {
         }
     }
 
+    /// The wall clock, which decides when targets are made.
+    pub fn wall(&self) -> i64 {
+        1_700_000_000_000 + self.now as i64
+    }
+
     /// Puts a decision in force, and through the bytes of its records into the copy.
     pub fn commit<T>(&mut self, decision: &Decision<T>) {
         self.group.commit(decision, self.now);
@@ -102,7 +108,7 @@ impl Bench {
     }
 
     pub fn beat(&mut self, request: &HeartbeatRequest) -> Result<HeartbeatReply, Refusal> {
-        let decision = self.group.heartbeat(request, &self.limits, &self.topics, 0)?;
+        let decision = self.group.heartbeat(request, &self.limits, &self.topics, self.wall())?;
         self.commit(&decision);
         Ok(decision.reply)
     }
