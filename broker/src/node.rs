@@ -264,22 +264,17 @@ impl Node {
     pub fn open_partitions(&self, topic: &TopicMeta) -> Result<(), LogError> {
         let settings = Arc::new(self.topic_settings(&topic.configs));
         let have = self.partitions.count(&topic.name).unwrap_or(0);
+        let wanted = have as i32..topic.partitions.len() as i32;
+        let missing: Vec<i32> = wanted.filter(|number| self.logs.get(&topic.name, *number).is_none()).collect();
+        self.logs.create_all(&topic.name, &missing, topic.id, settings.log, crate::clock::wall_ms())?;
         for (index, meta) in topic.partitions.iter().enumerate().skip(have) {
             let number = index as i32;
             let found = self.logs.get(&topic.name, number);
             if let Some(log) = found.as_ref().filter(|log| log.topic_id().is_zero()) {
                 log.assign_topic_id(topic.id)?;
             }
-            let log = match found {
-                Some(log) if log.topic_id() != topic.id => {
-                    return Err(LogError::Exists(format!("{}-{number}", topic.name)));
-                }
-                Some(log) => log,
-                None => {
-                    let now = crate::clock::wall_ms();
-                    self.logs.create(&topic.name, number, topic.id, settings.log, now)?
-                }
-            };
+            let log = found.filter(|log| log.topic_id() == topic.id);
+            let log = log.ok_or_else(|| LogError::Exists(format!("{}-{number}", topic.name)))?;
             // After a restart of metadata behind the log (a restored copy, say) the log's own epoch must not be passed.
             let epoch = meta.leader_epoch.max(log.latest_epoch().unwrap_or(0));
             let partition = Partition::new(log, epoch, Arc::clone(&settings));

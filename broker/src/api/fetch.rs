@@ -19,15 +19,14 @@ use causeway_wire::messages::fetch::{
 };
 use causeway_wire::records::BatchHeader;
 use causeway_wire::{ErrorCode, Uuid};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::{Context, decode, encode_sized, throttle};
+use super::{Context, decode, encode, encode_parts, throttle};
 use crate::errors::log_code;
 use crate::leader::check_leader_epoch;
 use crate::log::AbortedTxn;
 use crate::meta::quotas::CONSUMER_BYTE_RATE;
-use crate::net::connection::Answer;
+use crate::net::connection::{Answer, Frame};
 use crate::partitions::Partition;
 
 /// Versions served.
@@ -46,7 +45,7 @@ struct Asked {
 /// Room in an answer for each partition besides its records.
 const PARTITION_BYTES: usize = 80;
 
-/// Reads, waits and encodes into a buffer that is large enough from the start.
+/// Reads, waits and encodes around what was read.
 pub async fn answer(context: Context, mut body: Bytes) -> Answer {
     let mut request: FetchRequest = decode(&context.header, &mut body)?;
     let image = context.node.meta.image();
@@ -71,22 +70,10 @@ pub async fn answer(context: Context, mut body: Bytes) -> Answer {
         // Nothing now, and the client is told when to come again; what it asked for is unchanged (KIP-13).
         let throttle_time_ms = throttle::mute(&context, wait).max(response.throttle_time_ms);
         let empty = FetchResponse { throttle_time_ms, ..Default::default() };
-        return encode_sized(&context.header, context.version(), &empty, PARTITION_BYTES).map(Some);
+        return encode(&context.header, context.version(), &empty).map(|whole| Some(whole.into()));
     }
-    let frame = encode_sized(&context.header, context.version(), &response, bytes + PARTITION_BYTES)?;
-    Ok(Some(Bytes::from_owner(Held { frame, _room: room })))
-}
-
-/// An answer with the room that is kept for it until it is written.
-struct Held {
-    frame: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.frame
-    }
+    let parts = encode_parts(&context.header, context.version(), &response)?;
+    Ok(Some(Frame { parts, room }))
 }
 
 /// About the bytes of an answer.
@@ -138,24 +125,31 @@ pub async fn handle(context: &Context, request: FetchRequest) -> FetchResponse {
         topics.push((topic.topic, topic.topic_id));
     }
     drop(image);
+    let min_bytes = request.min_bytes.max(0) as usize;
     let limit = (request.max_bytes.max(0) as usize).min(context.node.fetch_bytes_max);
     let committed = request.isolation_level == 1;
     let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64).min(WAIT_MAX);
     let deadline = Instant::now() + wait;
-    let min_bytes = request.min_bytes.max(0) as usize;
     let node_id = context.node.config.node_id;
     let replica = if context.version() >= 15 { request.replica_state.replica_id } else { request.replica_id };
     if replica >= 0 {
         // There are no followers: whoever takes itself for one has another cluster in mind.
         asked.iter_mut().for_each(|a| a.found = a.found.clone().and(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)));
     }
+    // A reader that lags has its data at the first look: only who waits pays for a subscription, and looks again after it, lest a change is missed.
+    let mut changed = None;
     loop {
-        let changed = Changed::subscribe(&asked);
         let (answers, bytes, settled) = read_all(&asked, limit, committed, context.version(), node_id);
         let done = settled || bytes >= min_bytes || asked.is_empty() || Instant::now() >= deadline;
-        if done || tokio::time::timeout_at(deadline, changed).await.is_err() {
-            // At the deadline whatever is there by now is sent.
-            return respond(topics, &asked, answers);
+        match changed.take() {
+            _ if done => return respond(topics, &asked, answers),
+            None => changed = Some(Changed::subscribe(&asked)),
+            Some(change) => {
+                if tokio::time::timeout_at(deadline, change).await.is_err() {
+                    // At the deadline whatever is there by now is sent.
+                    return respond(topics, &asked, answers);
+                }
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use causeway_wire::header::RequestHeader;
-use causeway_wire::{ApiKey, Message, Request, frame};
+use causeway_wire::{ApiKey, EncodeError, Message, Request, frame};
 
 use crate::net::Peer;
 use crate::net::connection::{Answer, Fault, Pending};
@@ -187,7 +187,7 @@ pub async fn handle(context: Context, body: Bytes) -> Answer {
     if !range.contains(&header.api_version) {
         // Kafka closes the connection, except here: a client must be able to ask what is there (KIP-511).
         if key == ApiKey::ApiVersions {
-            return encode(&context.header, 0, &api_versions::unsupported()).map(Some);
+            return encode(&context.header, 0, &api_versions::unsupported()).map(|whole| Some(whole.into()));
         }
         return Err(not_enabled(header));
     }
@@ -237,7 +237,7 @@ async fn answer<R: Request>(
     let request = decode::<R>(&context.header, &mut body)?;
     let (mut response, busy) = throttle::timed(handler(&context, request)).await;
     throttle::charge(&context, busy, &mut response);
-    encode(&context.header, context.version(), &response).map(Some)
+    encode(&context.header, context.version(), &response).map(|whole| Some(whole.into()))
 }
 
 /// Decodes a request's body.
@@ -251,20 +251,23 @@ pub fn decode<R: Request>(header: &RequestHeader, body: &mut Bytes) -> Result<R,
 
 /// Encodes a whole answer frame.
 pub fn encode<M: Message>(header: &RequestHeader, version: i16, response: &M) -> Result<Bytes, Fault> {
-    encode_sized(header, version, response, 0)
+    let mut buf = BytesMut::new();
+    frame::put_response(&mut buf, header_version(header, version)?, version, header.correlation_id, response)
+        .map_err(|error| cannot_encode::<M>(version, &error))?;
+    Ok(buf.freeze())
 }
 
-/// Encodes a whole answer frame of about so many bytes.
-pub fn encode_sized<M: Message>(
-    header: &RequestHeader,
-    version: i16,
-    response: &M,
-    bytes: usize,
-) -> Result<Bytes, Fault> {
-    let mut buf = BytesMut::with_capacity(bytes);
+/// Encodes an answer frame in pieces: what was read from a log is not copied once more.
+pub fn encode_parts<M: Message>(header: &RequestHeader, version: i16, response: &M) -> Result<Vec<Bytes>, Fault> {
+    frame::response_parts(header_version(header, version)?, version, header.correlation_id, response)
+        .map_err(|error| cannot_encode::<M>(version, &error))
+}
+
+fn header_version(header: &RequestHeader, version: i16) -> Result<i16, Fault> {
     let key = ApiKey::try_from(header.api_key).map_err(|_| not_enabled(header))?;
-    let header_version = key.response_header_version(version);
-    frame::put_response(&mut buf, header_version, version, header.correlation_id, response)
-        .map_err(|error| Fault::Encode { api: M::NAME.to_owned(), version, why: error.to_string() })?;
-    Ok(buf.freeze())
+    Ok(key.response_header_version(version))
+}
+
+fn cannot_encode<M: Message>(version: i16, error: &EncodeError) -> Fault {
+    Fault::Encode { api: M::NAME.to_owned(), version, why: error.to_string() }
 }

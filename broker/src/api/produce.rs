@@ -102,7 +102,7 @@ async fn finish(
         return if failed { Err(Fault::Unanswerable) } else { Ok(None) };
     }
     let response = wait(response, waiting, timeout).await;
-    encode(&context.header, context.version(), &response).map(Some)
+    encode(&context.header, context.version(), &response).map(|whole| Some(whole.into()))
 }
 
 async fn wait(mut response: ProduceResponse, waiting: Vec<Waiting>, timeout: Duration) -> ProduceResponse {
@@ -347,5 +347,5 @@ fn refuse_old(context: &Context, body: Bytes) -> Answer {
     }
     let length = (out.len() - 4) as u32;
     out[..4].copy_from_slice(&length.to_be_bytes());
-    Ok(Some(out.freeze()))
+    Ok(Some(out.freeze().into()))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::fs;
-use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,14 @@ const LOCK_FILE: &str = ".lock";
 pub trait DiskFile: Send + Sync + Debug {
     /// Reads into `buf` from `pos`; may be short, 0 at the end.
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize>;
+    /// Reads into the room that `buf` has behind what it holds, from `pos`; may be short, 0 at the end.
+    fn read_more(&self, buf: &mut Vec<u8>, pos: u64) -> io::Result<usize> {
+        let held = buf.len();
+        buf.resize(buf.capacity(), 0);
+        let read = self.read_at(&mut buf[held..], pos);
+        buf.truncate(held + *read.as_ref().unwrap_or(&0));
+        read
+    }
     /// Writes a prefix of `bufs` at `pos`; returns the bytes written.
     fn write_at(&self, bufs: &[IoSlice<'_>], pos: u64) -> io::Result<usize>;
     /// Cuts or extends the file.
@@ -158,13 +166,13 @@ impl DiskFile for RealFile {
         self.0.read_at(buf, pos)
     }
 
+    fn read_more(&self, buf: &mut Vec<u8>, pos: u64) -> io::Result<usize> {
+        // Memory that is about to be read into need not be zeroed: a tenth of a fetch's time.
+        Ok(rustix::io::pread(&self.0, rustix::buffer::spare_capacity(buf), pos)?)
+    }
+
     fn write_at(&self, bufs: &[IoSlice<'_>], pos: u64) -> io::Result<usize> {
-        if let [only] = bufs {
-            return self.0.write_at(only, pos);
-        }
-        // std has no stable pwritev; there is one writer, and readers never use the cursor.
-        (&self.0).seek(SeekFrom::Start(pos))?;
-        (&self.0).write_vectored(bufs)
+        Ok(rustix::io::pwritev(&self.0, bufs, pos)?)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -192,6 +200,22 @@ pub(crate) fn read_full_at(file: &dyn DiskFile, buf: &mut [u8], pos: u64) -> io:
         }
     }
     Ok(done)
+}
+
+/// At most `want` bytes from `pos`, as far as the file goes.
+pub(crate) fn read_new(file: &dyn DiskFile, want: usize, pos: u64) -> io::Result<Vec<u8>> {
+    let mut buf = Vec::with_capacity(want);
+    while buf.len() < want {
+        let at = pos + buf.len() as u64;
+        match file.read_more(&mut buf, at) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buf.truncate(want); // a vector may have more room than was asked for
+    Ok(buf)
 }
 
 /// Writes all of `bufs` at `pos`, going on after short writes.

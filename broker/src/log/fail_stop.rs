@@ -35,6 +35,10 @@ impl DiskFile for File {
         self.file.read_at(buf, pos)
     }
 
+    fn read_more(&self, buf: &mut Vec<u8>, pos: u64) -> io::Result<usize> {
+        self.file.read_more(buf, pos)
+    }
+
     fn write_at(&self, bufs: &[IoSlice<'_>], pos: u64) -> io::Result<usize> {
         self.file.write_at(bufs, pos)
     }

@@ -8,13 +8,13 @@ use causeway_wire::Uuid;
 
 use super::checkpoint::{self, CLEANED_TO, HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS};
 use super::clean::CleaningState;
+use super::create::on_threads;
 use super::disk::{DirLock, Disk};
-use super::epochs::Epochs;
 use super::error::LogError;
 use super::fail_stop::FailStop;
 use super::flush::Flusher;
 use super::handles::Handles;
-use super::names::{DELETE_DIR, EPOCH_CHECKPOINT, partition_dir, partition_of_dir};
+use super::names::{DELETE_DIR, partition_of_dir};
 use super::partition::{DirEnv, Log};
 use super::recover::{OpenHints, RecoveryReport};
 use super::retain::Retained;
@@ -52,8 +52,8 @@ pub struct OpenReport {
 }
 
 #[derive(Debug)]
-struct Dir {
-    env: Arc<DirEnv>,
+pub(crate) struct Dir {
+    pub(crate) env: Arc<DirEnv>,
     meta: MetaProperties,
     /// Partition directories to be removed, with the time from which.
     trash: Mutex<Vec<(i64, PathBuf)>>,
@@ -63,9 +63,9 @@ struct Dir {
 /// The partitions of a node, by topic and number.
 #[derive(Debug)]
 pub struct LogManager {
-    dirs: Vec<Dir>,
+    pub(super) dirs: Vec<Dir>,
     cluster_id: String,
-    logs: RwLock<HashMap<String, BTreeMap<i32, Arc<Log>>>>,
+    pub(super) logs: RwLock<HashMap<String, BTreeMap<i32, Arc<Log>>>>,
     /// Checkpoints are written by one thread at a time.
     checkpointing: Mutex<()>,
     pub(crate) cleaning: Mutex<CleaningState>,
@@ -175,46 +175,6 @@ impl LogManager {
     pub fn logs(&self) -> Vec<Arc<Log>> {
         let logs = self.logs.read().unwrap_or_else(PoisonError::into_inner);
         logs.values().flat_map(|partitions| partitions.values().cloned()).collect()
-    }
-
-    /// Makes an empty partition in the healthy directory with the fewest; it survives a power cut when this returns.
-    ///
-    /// # Errors
-    /// It exists, or its files cannot be made.
-    pub fn create(
-        &self,
-        topic: &str,
-        partition: i32,
-        topic_id: Uuid,
-        config: LogConfig,
-        now_ms: i64,
-    ) -> Result<Arc<Log>, LogError> {
-        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-        let name = partition_dir(topic, partition);
-        if logs.get(topic).is_some_and(|partitions| partitions.contains_key(&partition)) {
-            return Err(LogError::Exists(name));
-        }
-        let used = |dir: &&Dir| {
-            let all = logs.values().flat_map(BTreeMap::values);
-            all.filter(|log| Arc::ptr_eq(&log.env, &dir.env)).count()
-        };
-        let healthy = self.dirs.iter().filter(|dir| dir.env.flusher.health().is_ok());
-        let Some(dir) = healthy.min_by_key(used) else {
-            self.health()?;
-            return Err(LogError::BadAppend("there is no log directory".to_owned()));
-        };
-        let disk = &*dir.env.disk;
-        let path = dir.env.path.join(name);
-        disk.create_dir_all(&path).map_err(|error| LogError::io("create", &path, &error))?;
-        meta::write_topic_id(disk, &path, topic_id)?;
-        super::disk::replace_file(disk, &path.join(EPOCH_CHECKPOINT), Epochs::default().encode().as_bytes())?;
-        let hints =
-            OpenHints { config, clean: false, recovery_point: 0, start: 0, high_watermark: 0, cleaned_to: -1, now_ms };
-        let (log, _) = Log::open(dir.env.clone(), &path, topic, partition, hints)?;
-        disk.sync_dir(&dir.env.path).map_err(|error| LogError::io("flush", &dir.env.path, &error))?;
-        let log = Arc::new(log);
-        logs.entry(topic.to_owned()).or_default().insert(partition, log.clone());
-        Ok(log)
     }
 
     /// Deletes a partition: its directory is renamed now and removed by a later [`sweep`](Self::sweep). Returns whether there was one.
@@ -434,14 +394,5 @@ fn open_partitions(
         };
         Log::open(env.clone(), path, topic, *partition, hints)
     };
-    let per_thread = found.len().div_ceil(OPEN_THREADS_MAX).max(1);
-    std::thread::scope(|scope| {
-        let open = &open;
-        let running: Vec<_> = found
-            .chunks(per_thread)
-            .map(|part| scope.spawn(move || part.iter().map(open).collect::<Vec<_>>()))
-            .collect();
-        let joined = running.into_iter().flat_map(|thread| thread.join().expect("opening a log does not panic"));
-        joined.collect()
-    })
+    on_threads(&found, OPEN_THREADS_MAX, open).into_iter().collect()
 }

@@ -4,7 +4,7 @@
 //! manager.rs    LogManager: all partitions of all log directories, checkpoints, lock, clean shutdown
 //! partition.rs  Log: one partition: append, roll; read.rs: fetch and look-ups; retain.rs: retention, truncation
 //! recover.rs    opening after a clean or unclean stop; replay.rs: producers from the log; segment.rs, index.rs, scan.rs: one segment
-//! clean/        compaction
+//! create.rs     new partitions; clean/ compaction
 //! flush.rs      group commit; forced.rs: flushes by count and age; disk.rs: the only door to the file system; fail_stop.rs: a failed flush is final
 //! ```
 //! Calls are blocking and short: a write of 16 KiB to the page cache costs some 6 us, less than a hop to another thread, so small ones run where they are
@@ -17,6 +17,7 @@
 
 mod checkpoint;
 mod clean;
+mod create;
 mod disk;
 mod epochs;
 mod error;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use causeway_wire::records::{BatchHeader, BatchView, DECOMPRESSED_BYTES_MAX, NO_TIMESTAMP};
 
 use super::blocking;
-use super::disk::{DiskFile, read_full_at};
+use super::disk::{DiskFile, read_new};
 use super::error::LogError;
 use super::index::{OFFSET_ENTRY, OffsetEntry, Probe, TIME_ENTRY, TimeEntry, search_file};
 use super::names::{FileKind, segment_file};
@@ -146,11 +146,13 @@ impl Log {
             return Ok(Some(Fetched { bytes: Bytes::new(), next_offset: offset }));
         }
         let want = max.max(first.size()).min((view.size - pos) as usize);
-        let mut raw = vec![0; want];
-        let read = blocking(want, || read_full_at(&*file, &mut raw, pos)).map_err(fail)?;
-        raw.truncate(read);
+        let mut raw = blocking(want, || read_new(&*file, want, pos)).map_err(fail)?;
         let (whole, next_offset) = whole_batches(&raw, offset, upper);
         raw.truncate(whole);
+        if raw.capacity() - whole > whole / 2 {
+            // An answer is counted by its bytes until it is written, and must not hold much more than that.
+            raw.shrink_to_fit();
+        }
         Ok(Some(Fetched { bytes: raw.into(), next_offset }))
     }
 

@@ -5,6 +5,7 @@
 //! batches share one flush. Limits stand before the buffers they guard; whoever breaks the protocol loses this
 //! connection, with one log line.
 
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -104,8 +105,43 @@ pub enum Fault {
     Unanswerable,
 }
 
+/// A whole frame in pieces, in order.
+#[derive(Debug)]
+pub struct Frame {
+    /// The pieces.
+    pub parts: Vec<Bytes>,
+    /// Room that is held for it until it is written.
+    #[expect(dead_code, reason = "held for its drop")]
+    pub room: Option<OwnedSemaphorePermit>,
+}
+
+impl From<Bytes> for Frame {
+    fn from(whole: Bytes) -> Self {
+        Self { parts: vec![whole], room: None }
+    }
+}
+
+impl Frame {
+    fn len(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
+
+    /// Writes all pieces with as few calls as it takes.
+    async fn write(&self, socket: &mut OwnedWriteHalf) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = self.parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            match socket.write_vectored(left).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => IoSlice::advance_slices(&mut left, written),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// An answer as a whole frame, or none for a request that wants none.
-pub type Answer = Result<Option<Bytes>, Fault>;
+pub type Answer = Result<Option<Frame>, Fault>;
 /// An answer in the making.
 pub type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
@@ -324,7 +360,7 @@ async fn answer_all(
         };
         if let Some(frame) = answer {
             let deadline = FRAME_DEADLINE + Duration::from_secs(frame.len() as u64 / RATE_MIN);
-            let written = timeout(deadline, socket.write_all(&frame)).await;
+            let written = timeout(deadline, frame.write(socket)).await;
             written.map_err(|_| Fault::Slow("reading our answer"))?.map_err(FrameError::from)?;
         }
         node.stats.answered(queued.key, queued.began.elapsed(), queued.size);

@@ -11,8 +11,9 @@ pub fn message_impl(out: &mut String, message: &Message) {
     line!(out, "const NAME: &'static str = \"{name}\";");
     line!(out, "const VERSIONS: std::ops::RangeInclusive<i16> = {low}..={high};");
     line!(out, "const FIRST_FLEXIBLE: i16 = {};", message.flexible.unwrap_or(i16::MAX));
-    line!(out, "fn encode(&self, version: i16, buf: &mut BytesMut) -> Result<(), EncodeError> {{");
-    line!(out, "codec::check_encode::<Self>(version)?; self.write(version, buf) }}");
+    line!(out, "fn encode_around(&self, version: i16, buf: &mut BytesMut, around: &mut codec::Around)");
+    line!(out, "-> Result<(), EncodeError> {{");
+    line!(out, "codec::check_encode::<Self>(version)?; self.write(version, buf, around) }}");
     line!(out, "fn decode(version: i16, buf: &mut Bytes) -> Result<Self, DecodeError> {{");
     line!(out, "codec::check_decode::<Self>(version)?; Self::read(version, buf) }}");
     if message.structs[0].fields.iter().any(|f| f.name == "throttle_time_ms") {
@@ -26,13 +27,14 @@ pub fn message_impl(out: &mut String, message: &Message) {
 
 pub fn struct_impl(out: &mut String, message: &Message, item: &Struct) {
     line!(out, "impl {} {{", item.name);
-    line!(out, "fn write(&self, version: i16, buf: &mut BytesMut) -> Result<(), EncodeError> {{");
+    line!(out, "fn write(&self, version: i16, buf: &mut BytesMut, around: &mut codec::Around)");
+    line!(out, "-> Result<(), EncodeError> {{");
     flex_let(out, message);
     for field in item.fields.iter().filter(|f| f.tag.is_none()) {
         write_field(out, message, item, field);
     }
     write_tags(out, message, item);
-    line!(out, "let _ = (version, flex, buf); Ok(()) }}");
+    line!(out, "let _ = (version, flex, buf, around); Ok(()) }}");
 
     line!(out, "fn read(version: i16, buf: &mut Bytes) -> Result<Self, DecodeError> {{");
     flex_let(out, message);
@@ -190,8 +192,9 @@ fn write_plain(out: &mut String, ty: &Type, place: &str, borrowed: bool) {
         }
         Type::Uuid => line!(out, "buf.put_slice(&{place}.0);"),
         Type::String => line!(out, "codec::put_string(buf, flex, {reference})?;"),
-        Type::Bytes | Type::Records => line!(out, "codec::put_bytes(buf, flex, {reference})?;"),
-        Type::Struct(_) => line!(out, "{place}.write(version, buf)?;"),
+        Type::Bytes => line!(out, "codec::put_bytes(buf, flex, {reference})?;"),
+        Type::Records => line!(out, "codec::put_records(buf, flex, {reference}, around)?;"),
+        Type::Struct(_) => line!(out, "{place}.write(version, buf, around)?;"),
         Type::Array(inner) => {
             line!(out, "codec::put_count(buf, flex, {place}.len())?;");
             line!(out, "for e in {reference} {{");
@@ -233,9 +236,9 @@ fn write_tags(out: &mut String, message: &Message, item: &Struct) {
         for (field, when) in tagged.iter().zip(conditions) {
             let tag = field.tag.unwrap_or_default();
             line!(out, "if {when} {{");
-            line!(out, "codec::put_tag(buf, {tag}, |buf| {{");
+            line!(out, "codec::put_tag(buf, {tag}, |buf| {{ let around = &mut codec::Around::default();");
             write_value(out, message, item, field);
-            line!(out, "Ok(()) }})?; }}");
+            line!(out, "let _ = around; Ok(()) }})?; }}");
         }
     }
     line!(out, "}}");

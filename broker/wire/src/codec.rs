@@ -69,6 +69,59 @@ pub(crate) fn put_bytes(buf: &mut BytesMut, flex: bool, bytes: &Bytes) -> Result
     Ok(())
 }
 
+/// Records shorter than this are copied: a piece of its own costs as much.
+const PIECE_BYTES_MIN: usize = 4 << 10;
+
+/// Records that a message was written around: they stay where they are instead of being copied. By default none are.
+#[derive(Debug, Default)]
+pub struct Around {
+    keeps: bool,
+    /// Where each piece belongs among the bytes that were written, in order.
+    pieces: Vec<(usize, Bytes)>,
+}
+
+impl Around {
+    /// One that keeps records apart.
+    pub fn keeping() -> Self {
+        Self { keeps: true, pieces: Vec::new() }
+    }
+
+    /// Bytes kept apart.
+    pub fn bytes(&self) -> usize {
+        self.pieces.iter().map(|(_, piece)| piece.len()).sum()
+    }
+
+    /// What was written, and the pieces, in the order in which they make the message.
+    pub fn into_parts(self, written: &Bytes) -> Vec<Bytes> {
+        let (mut parts, mut done) = (Vec::with_capacity(2 * self.pieces.len() + 1), 0);
+        for (at, piece) in self.pieces {
+            if at > done {
+                parts.push(written.slice(done..at));
+            }
+            parts.push(piece);
+            done = at;
+        }
+        if done < written.len() {
+            parts.push(written.slice(done..));
+        }
+        parts
+    }
+}
+
+pub(crate) fn put_records(
+    buf: &mut BytesMut,
+    flex: bool,
+    records: &Bytes,
+    around: &mut Around,
+) -> Result<(), EncodeError> {
+    if !around.keeps || records.len() < PIECE_BYTES_MIN {
+        return put_bytes(buf, flex, records);
+    }
+    put_count(buf, flex, records.len())?;
+    around.pieces.push((buf.len(), records.clone()));
+    Ok(())
+}
+
 /// A tagged field: its tag, its size, its value.
 pub(crate) fn put_tag(
     buf: &mut BytesMut,

@@ -1,5 +1,6 @@
 //! Frames: an i32 length, then so many bytes. The length is judged before anything is buffered for it.
 
+use crate::codec::Around;
 use crate::header::{RequestHeader, ResponseHeader};
 use crate::{EncodeError, Message, Request};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -152,6 +153,26 @@ pub fn put_response<M: Message>(
     })
 }
 
+/// A response as a whole frame in pieces, in order: large records are pieces that share their memory.
+///
+/// # Errors
+/// Values that the version cannot carry.
+pub fn response_parts<M: Message>(
+    header_version: i16,
+    version: i16,
+    correlation_id: i32,
+    response: &M,
+) -> Result<Vec<Bytes>, EncodeError> {
+    let (mut buf, mut around) = (BytesMut::new(), Around::keeping());
+    buf.put_i32(0);
+    ResponseHeader { correlation_id }.encode(header_version, &mut buf);
+    response.encode_around(version, &mut buf, &mut around)?;
+    let length = buf.len() - LENGTH_BYTES + around.bytes();
+    let field = i32::try_from(length).map_err(|_| EncodeError::TooLong { length })?;
+    buf[..LENGTH_BYTES].copy_from_slice(&field.to_be_bytes());
+    Ok(around.into_parts(&buf.freeze()))
+}
+
 fn put_frame(
     buf: &mut BytesMut,
     write: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
@@ -177,9 +198,27 @@ fn put_frame(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::messages::fetch::{FetchResponse, FetchableTopicResponse, PartitionData};
     use crate::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 
     const LIMIT: usize = 1 << 20;
+
+    #[test]
+    fn a_frame_in_pieces_is_the_frame_in_one() {
+        let records = |len: usize| Some(Bytes::from(vec![len as u8; len]));
+        let partition =
+            |index, len| PartitionData { partition_index: index, records: records(len), ..Default::default() };
+        let partitions = vec![partition(0, 0), partition(1, 5_000), partition(2, 100), partition(3, 70_000)];
+        for version in FetchResponse::VERSIONS {
+            let topic = FetchableTopicResponse { partitions: partitions.clone(), ..Default::default() };
+            let response = FetchResponse { responses: vec![topic], ..Default::default() };
+            let mut whole = BytesMut::new();
+            put_response(&mut whole, 1, version, 7, &response).unwrap();
+            let parts = response_parts(1, version, 7, &response).unwrap();
+            assert_eq!(parts.concat(), whole, "version {version}");
+            assert!(parts.len() >= 4, "two large pieces, and what is before them");
+        }
+    }
 
     #[test]
     fn frames_are_taken_whole_and_in_order() {

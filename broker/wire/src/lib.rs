@@ -35,7 +35,15 @@ pub trait Message: Sized {
     ///
     /// # Errors
     /// A version outside [`Message::VERSIONS`], or values that it cannot carry; `buf` then holds a part of the message.
-    fn encode(&self, version: i16, buf: &mut BytesMut) -> Result<(), EncodeError>;
+    fn encode(&self, version: i16, buf: &mut BytesMut) -> Result<(), EncodeError> {
+        self.encode_around(version, buf, &mut codec::Around::default())
+    }
+
+    /// As [`encode`](Self::encode), leaving out the records that `around` keeps.
+    ///
+    /// # Errors
+    /// As of [`encode`](Self::encode).
+    fn encode_around(&self, version: i16, buf: &mut BytesMut, around: &mut codec::Around) -> Result<(), EncodeError>;
 
     /// Takes the message off the front of `buf`; bytes after it are left there. Byte fields share `buf`'s memory.
     ///
