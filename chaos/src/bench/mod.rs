@@ -7,9 +7,8 @@ mod rows;
 mod tools;
 mod usage;
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use causeway::cli::{Exit, Out};
 use clap::Subcommand;
 
@@ -26,15 +25,21 @@ pub enum Bench {
 pub async fn run(bench: Bench, out: &Out) -> anyhow::Result<Exit> {
     let Bench::Broker(args) = bench;
     let place = Place::new(&args.common)?;
+    // Declared before what writes there, so it goes after it, also when somebody stops us.
+    let folder = Folder(place.dir.clone());
     let say = |line: String| out.hint(&format!("  {line}"));
-    let report = broker::run(&args, &place.program, &place.dir, &say).await;
-    remove(&place.dir)?;
-    let report = report?;
+    let report = broker::run(&args, &place.program, &folder.0, &say).await?;
     out.show(&report, rows::Report::lines)?;
     Ok(Exit::Fine)
 }
 
-/// Gigabytes of log: kept by nobody.
-fn remove(dir: &Path) -> anyhow::Result<()> {
-    std::fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
+/// A folder with gigabytes of log, kept by nobody.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, folder = %self.0.display(), "cannot remove");
+        }
+    }
 }

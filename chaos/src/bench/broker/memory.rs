@@ -21,7 +21,7 @@ const LOADED: Target = Target::Ratio(10.0);
 /// Measures both, each node by itself on an empty folder.
 pub async fn run(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let (rest, loaded) = ("rss/rest".to_owned(), format!("rss/{PARTITIONS}p"));
-    if !stage.args.needs_any([&rest, &loaded]) {
+    if !stage.args.wants(&rest) && !stage.args.wants(&loaded) {
         return Ok(());
     }
     let (mut at_rest, mut at_peak) = (Samples::default(), Samples::default());

@@ -19,7 +19,7 @@ const BATCH_BYTES: u64 = 1_000_000;
 pub async fn run(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let gigabytes = stage.args.start_gigabytes;
     let (stopped, killed) = (format!("start/{gigabytes}GB"), format!("start-killed/{gigabytes}GB"));
-    if !stage.args.needs_any([&stopped, &killed]) {
+    if !stage.args.wants(&stopped) && !stage.args.wants(&killed) {
         return Ok(());
     }
     let (ours_stopped, ours_killed) = one(stage, &stage.ours(Flush::Os), "start-ours").await?;
