@@ -270,7 +270,8 @@ impl Node {
         for (index, meta) in topic.partitions.iter().enumerate().skip(have) {
             let number = index as i32;
             let found = self.logs.get(&topic.name, number);
-            if let Some(log) = found.as_ref().filter(|log| log.topic_id().is_zero()) {
+            // What a crash left of making the partition has no id yet, and nothing else; data without an id is somebody's, and is not taken.
+            if let Some(log) = found.as_ref().filter(|log| log.topic_id().is_zero() && log.end_offset() == 0) {
                 log.assign_topic_id(topic.id)?;
             }
             let log = found.filter(|log| log.topic_id() == topic.id);
