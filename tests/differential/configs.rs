@@ -85,7 +85,64 @@ fn replace(p: &mut Peer, kind: i8, name: &str, changes: &[(&str, Option<&str>)],
     p.call(2, &AlterConfigsRequest { resources: vec![resource], validate_only, ..Default::default() });
 }
 
+/// Settings whose built-in value, type or level is another here: addresses, directories and numbers of a node of ours, and
+/// what the two nodes of the test were started with.
+const OWN: &[&str] = &[
+    "advertised.listeners",
+    "broker.id",
+    "causeway.http.listen",
+    "cluster.id",
+    "controller.listener.names",
+    "controller.quorum.bootstrap.servers",
+    "controller.quorum.voters",
+    "inter.broker.listener.name",
+    "listener.security.protocol.map",
+    "listeners",
+    "log.dir",
+    "log.dirs",
+    "log.flush",
+    "min.insync.replicas",
+    "node.id",
+    "process.roles",
+];
+
+/// Every setting of the broker: its type, whether it is a secret, whether it can be altered, and its built-in values.
+fn broker_whole(p: &mut Peer) {
+    let resource =
+        DescribeConfigsResource { resource_type: BROKER, resource_name: p.node.to_string(), ..Default::default() };
+    let request = DescribeConfigsRequest {
+        resources: vec![resource],
+        include_synonyms: true,
+        include_documentation: true,
+        ..Default::default()
+    };
+    let Some(answer) = p.call(4, &request) else { return };
+    let mut found: Vec<String> = Vec::new();
+    for c in answer.results.iter().flat_map(|r| &r.configs).filter(|c| !OWN.contains(&c.name.as_str())) {
+        let built_in: Vec<_> = c.synonyms.iter().filter(|s| s.source == 5).map(|s| (&s.name, &s.value)).collect();
+        // Nothing here needs a secret yet, so none is taken at run time.
+        let fixed = c.read_only && !c.is_sensitive;
+        let told = c.documentation.as_ref().is_some_and(|d| !d.is_empty());
+        found.push(format!(
+            "{} type {} secret {} fixed {fixed} told {told} {built_in:?}",
+            c.name, c.config_type, c.is_sensitive
+        ));
+    }
+    found.sort();
+    found.into_iter().for_each(|line| p.log(line));
+}
+
 pub const CASES: &[Case] = &[
+    ("describe configs: a whole broker", broker_whole),
+    ("alter configs: a setting that is kept and has no effect", |p| {
+        let node = p.node.to_string();
+        change(p, BROKER, &node, &[("num.replica.fetchers", SET, Some("many"))]);
+        change(p, BROKER, "", &[("num.replica.fetchers", SET, Some("2"))]);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        describe(p, BROKER, &node, Some(&["num.replica.fetchers"]));
+        describe(p, BROKER, "", Some(&["num.replica.fetchers"]));
+        change(p, BROKER, "", &[("num.replica.fetchers", DELETE, None)]);
+    }),
     ("describe configs: an unknown topic", |p| describe(p, TOPIC, "nowhere", None)),
     ("describe configs: an illegal topic", |p| describe(p, TOPIC, "a b", None)),
     ("describe configs: an empty topic", |p| describe(p, TOPIC, "", None)),

@@ -3,7 +3,8 @@
 //! *Behaviour*: the complete effective settings of topics, of this broker, of groups and of client metrics subscriptions,
 //! each with where it comes from and, if asked, every level behind it and what it is for. Names asked for that do not exist
 //! are left out, as in Kafka. Broker loggers: each with the level in force.
-//! *Versions*: 1-4. *Skipped*: settings that have no effect here, unless somebody set them.
+//! Of a broker every setting that Kafka shows, also such as have no effect here, as they are set.
+//! *Versions*: 1-4. *Skipped*: nothing.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -17,10 +18,10 @@ use causeway_wire::messages::describe_configs::{
 use super::Context;
 use crate::config::docs;
 use crate::config::effective::{Levels, Settings, Synonym};
-use crate::config::keys::{self, HONOURED};
 use crate::config::resource_keys::{GROUP_KEYS, METRICS_KEYS};
 use crate::config::topic_keys::TOPIC_KEYS;
 use crate::config::{Kind, Resolved, Source};
+use crate::config::{kafka_keys, keys};
 use crate::meta::clients::ResourceKind;
 use crate::meta::configs::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
 use crate::meta::controller::{Refusal, check_topic_name, refuse};
@@ -87,7 +88,8 @@ fn topic(
     };
     let keys = TOPIC_KEYS.iter().filter(|k| wanted(resource, k.name));
     Ok(context.node.with_levels(|levels| {
-        keys.map(|key| entry(key.name, key.kind, false, levels.topic(key, &topic.configs), options)).collect()
+        keys.map(|key| entry(key.name, key.kind.config_type(), false, levels.topic(key, &topic.configs), options))
+            .collect()
     }))
 }
 
@@ -99,29 +101,60 @@ fn broker(
     let node = &context.node;
     let image = node.meta.image();
     let name = &resource.resource_name;
+    let none = Settings::new();
     if name.is_empty() {
         // Only what was set for all brokers: there is no one broker whose defaults could be shown.
-        let none = Settings::new();
         let levels = Levels { broker: &none, cluster: &image.cluster_configs, statics: &none };
-        let set = HONOURED.iter().filter(|k| image.cluster_configs.contains_key(k.name) && wanted(resource, k.name));
-        return Ok(set.map(|key| entry(key.name, key.kind, !key.dynamic, levels.broker(key), options)).collect());
+        return Ok(settings(&levels, resource, options, Some(Source::DynamicDefault)));
     }
     check_node(node.config.node_id, name, " or empty string, but")?;
-    let keys = HONOURED.iter().filter(|k| wanted(resource, k.name));
-    let mut out: Vec<_> = node.with_levels(|levels| {
-        keys.map(|key| entry(key.name, key.kind, !key.dynamic, levels.broker(key), options)).collect()
-    });
-    // Altered at run time without an effect here: shown, so that a tool finds what it set.
-    let stored = image.node_configs(node.config.node_id);
-    let rest = stored.iter().filter(|(name, _)| keys::find(name).is_none() && wanted(resource, name));
-    out.extend(rest.map(|(name, value)| DescribeConfigsResourceResult {
-        name: name.clone(),
-        value: Some(value.clone()),
-        config_source: Source::DynamicBroker as i8,
-        config_type: if options.types { Kind::Str.config_type() } else { 0 },
-        ..Default::default()
-    }));
-    Ok(out)
+    Ok(node.with_levels(|levels| settings(levels, resource, options, None)))
+}
+
+/// Every broker setting that there is, in Kafka, here, or as something that was set.
+fn settings(
+    levels: &Levels<'_>,
+    resource: &DescribeConfigsResource,
+    options: Options,
+    only: Option<Source>,
+) -> Vec<DescribeConfigsResourceResult> {
+    let known = keys::shown().filter(|key| wanted(resource, key.name));
+    let mut out: Vec<_> = known
+        .map(|key| (key, levels.shown(&key)))
+        .filter(|(_, resolved)| only.is_none_or(|source| resolved.source == source))
+        .map(|(key, mut resolved)| {
+            resolved.synonyms.retain(|s| only.is_none_or(|source| s.source == source));
+            let read_only = !keys::is_alterable(key.name);
+            let entry = entry(key.name, key.kind.code(), read_only, resolved, options);
+            DescribeConfigsResourceResult { is_sensitive: key.is_sensitive(), ..entry }
+        })
+        .collect();
+    // Settings of one listener, and such as Kafka does not show by itself.
+    let set = [
+        (levels.broker, Source::DynamicBroker),
+        (levels.cluster, Source::DynamicDefault),
+        (levels.statics, Source::Static),
+    ];
+    let mut seen = HashSet::new();
+    for (name, value, source) in set.iter().flat_map(|(set, source)| set.iter().map(move |(n, v)| (n, v, *source))) {
+        let shown = kafka_keys::find(name).is_some_and(|key| key.name == name) || keys::find(name).is_some();
+        if shown || !wanted(resource, name) || !seen.insert(name) {
+            continue;
+        }
+        // What nobody knows may be a secret.
+        let key = kafka_keys::find(name).filter(|key| !key.is_sensitive());
+        out.push(DescribeConfigsResourceResult {
+            name: name.clone(),
+            value: key.map(|_| value.clone()),
+            read_only: !keys::is_alterable(name),
+            config_source: source as i8,
+            is_sensitive: key.is_none(),
+            config_type: if options.types { kafka_keys::find(name).map_or(0, |key| key.kind.code()) } else { 0 },
+            documentation: options.documentation.then(|| docs::of(name).to_owned()),
+            ..Default::default()
+        });
+    }
+    out
 }
 
 fn check_node(ours: i32, name: &str, but: &str) -> Result<(), Refusal> {
@@ -165,7 +198,7 @@ fn group(
     let own = context.node.meta.image().clients.resource(ResourceKind::Group, &resource.resource_name);
     let keys = GROUP_KEYS.iter().filter(|k| wanted(resource, k.name));
     Ok(context.node.with_levels(|levels| {
-        keys.map(|key| entry(key.name, key.kind, false, levels.group(key, &own), options)).collect()
+        keys.map(|key| entry(key.name, key.kind.config_type(), false, levels.group(key, &own), options)).collect()
     }))
 }
 
@@ -188,14 +221,14 @@ fn client_metrics(
             }
             None => Resolved { value: Some((*default).to_owned()), source: Source::Default, synonyms: Vec::new() },
         };
-        entry(name, *kind, false, resolved, options)
+        entry(name, kind.config_type(), false, resolved, options)
     };
     Ok(keys.map(show).collect())
 }
 
 fn entry(
     name: &str,
-    kind: Kind,
+    config_type: i8,
     read_only: bool,
     resolved: Resolved,
     options: Options,
@@ -217,7 +250,7 @@ fn entry(
             true => resolved.synonyms.into_iter().map(synonym).collect(),
             false => Vec::new(),
         },
-        config_type: if options.types { kind.config_type() } else { 0 },
+        config_type: if options.types { config_type } else { 0 },
         documentation: options.documentation.then(|| docs::of(name).to_owned()),
         ..Default::default()
     }

@@ -1,5 +1,6 @@
 //! What settings are for, in a line each, as DescribeConfigs tells it.
 
+use super::keys;
 use super::topic_keys::TOPIC_KEYS;
 
 /// Lines by name, sorted.
@@ -154,7 +155,11 @@ pub fn of(name: &str) -> &'static str {
         return DOCS[at].1;
     }
     let gives = TOPIC_KEYS.iter().find(|key| key.synonyms.iter().any(|s| s.name == name));
-    gives.map_or("", |key| of(key.name))
+    match gives {
+        Some(key) => of(key.name),
+        None if keys::is_ignored(name) => "Known to Kafka, without an effect here.",
+        None => "",
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::kafka_keys::{self, KafkaKey};
 use super::keys::{self, BrokerKey};
 use super::resource_keys::GroupKey;
 use super::topic_keys::TopicKey;
@@ -91,6 +92,40 @@ impl Levels<'_> {
         }
     }
 
+    /// A broker setting as Kafka shows it: behind its own levels those of settings that stand in for it. Secrets are left out.
+    pub fn shown(&self, key: &KafkaKey) -> Resolved {
+        let own = [key.name];
+        let names = match kafka_keys::stand_ins(key.name) {
+            [] => &own[..],
+            names => names,
+        };
+        let levels = [
+            (self.broker, Source::DynamicBroker),
+            (self.cluster, Source::DynamicDefault),
+            (self.statics, Source::Static),
+        ];
+        let mut synonyms = Vec::new();
+        for (settings, source) in levels {
+            let set = names.iter().filter_map(|name| settings.get(*name).map(|value| (*name, value)));
+            synonyms.extend(set.map(|(name, value)| Synonym { name, value: Some(value.clone()), source }));
+        }
+        let built_in = names.iter().filter_map(|name| keys::default_of(name).map(|value| (*name, value)));
+        synonyms.extend(built_in.map(|(name, value)| Synonym {
+            name,
+            value: Some(value.to_owned()),
+            source: Source::Default,
+        }));
+        let before = synonyms.iter().take_while(|s| s.name != key.name).count();
+        synonyms.drain(..before);
+        if key.is_sensitive() {
+            synonyms.iter_mut().for_each(|s| s.value = None);
+        }
+        match synonyms.first() {
+            Some(first) => Resolved { value: first.value.clone(), source: first.source, synonyms },
+            None => Resolved { value: None, source: Source::Default, synonyms },
+        }
+    }
+
     /// A broker setting's value by name; `None` also for names that are not honoured.
     pub fn broker_value(&self, name: &str) -> Option<String> {
         self.broker(keys::find(name)?).value
@@ -170,6 +205,24 @@ mod tests {
         assert_eq!(at(&both, &none), ("120000".into(), Source::Static));
         assert_eq!(at(&settings(&[("log.retention.hours", "-1")]), &none), ("-1".into(), Source::Static));
         assert_eq!(at(&both, &settings(&[("retention.ms", "7")])), ("7".into(), Source::Topic));
+    }
+
+    #[test]
+    fn what_stands_in_for_a_setting_is_shown_behind_its_own_levels_only() {
+        let (none, statics) = (Settings::new(), settings(&[("log.retention.ms", "7"), ("ssl.key.password", "")]));
+        let levels = Levels { broker: &none, cluster: &none, statics: &statics };
+        let shown = |name: &str| {
+            let r = levels.shown(kafka_keys::find(name).unwrap());
+            let behind: Vec<_> = r.synonyms.iter().map(|s| (s.name, s.value.clone(), s.source)).collect();
+            (r.value, r.source, behind)
+        };
+        let hours = ("log.retention.hours", Some("168".into()), Source::Default);
+        let ms = ("log.retention.ms", Some("7".into()), Source::Static);
+        assert_eq!(shown("log.retention.ms"), (Some("7".into()), Source::Static, vec![ms, hours.clone()]));
+        assert_eq!(shown("log.retention.minutes"), (None, Source::Default, Vec::new()));
+        assert_eq!(shown("log.retention.hours"), (Some("168".into()), Source::Default, vec![hours]));
+        let secret = ("ssl.key.password", None, Source::Static);
+        assert_eq!(shown("ssl.key.password"), (None, Source::Static, vec![secret]));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Registry of broker settings: Kafka's own names, types and defaults.
 //!
-//! `HONOURED` keys do something here; `IGNORED` ones are known to Kafka 4.x, accepted and warned about once; any other
-//! name is refused with the nearest known one.
+//! `HONOURED` keys do something here; the others that Kafka knows (`kafka_keys`) are accepted and warned about once; any
+//! other name is refused with the nearest known one.
 
 use super::Kind;
+use super::kafka_keys::{self, KAFKA_KEYS, KafkaKey, Type};
 
 /// One broker setting.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +97,6 @@ pub const HONOURED: &[BrokerKey] = &[
     fixed("log.flush", Kind::Enum(&["ack", "interval", "os"]), "ack"),
     live("log.flush.interval.messages", Kind::Long(1, MAX), "9223372036854775807"),
     live_unset("log.flush.interval.ms", Kind::Long(0, MAX)),
-    fixed("log.flush.scheduler.interval.ms", Kind::Long(1, MAX), "9223372036854775807"),
     live("log.index.interval.bytes", Kind::Int(0, IMAX), "4096"),
     live("log.index.size.max.bytes", Kind::Int(4, IMAX), "10485760"),
     live("log.message.timestamp.after.max.ms", Kind::Long(0, MAX), "3600000"),
@@ -145,106 +145,24 @@ pub const HONOURED: &[BrokerKey] = &[
     live("unclean.leader.election.enable", Kind::Bool, "false"),
 ];
 
-/// Settings of Kafka 4.x that are accepted and have no effect here.
-pub const IGNORED: &[&str] = &[
+/// Further settings of Kafka 4.x, which it does not show or no longer has: accepted, without an effect here.
+pub const UNSHOWN: &[&str] = &[
     "allow.everyone.if.no.acl.found",
     "auto.include.jmx.reporter",
-    "auto.leader.rebalance.enable",
-    "background.threads",
-    "broker.heartbeat.interval.ms",
     "broker.id.generation.enable",
-    "broker.session.timeout.ms",
-    "connection.failed.authentication.delay.ms",
-    "connections.max.reauth.ms",
-    "controlled.shutdown.enable",
     "controlled.shutdown.max.retries",
     "controlled.shutdown.retry.backoff.ms",
-    "controller.quorum.election.backoff.max.ms",
-    "controller.quorum.election.timeout.ms",
-    "controller.quorum.fetch.timeout.ms",
-    "controller.quorum.request.timeout.ms",
-    "controller.socket.timeout.ms",
-    "early.start.listeners",
-    "fetch.purgatory.purge.interval.requests",
     "group.consumer.assignor.offload.enable",
     "group.consumer.regex.refresh.interval.ms",
-    "group.coordinator.append.linger.ms",
     "group.coordinator.new.enable",
-    "group.coordinator.rebalance.protocols",
-    "group.coordinator.threads",
-    "initial.broker.registration.timeout.ms",
     "inter.broker.protocol.version",
-    "kafka.metrics.polling.interval.secs",
-    "kafka.metrics.reporters",
-    "leader.imbalance.check.interval.seconds",
     "leader.imbalance.per.broker.percentage",
-    "log.cleaner.io.buffer.load.factor",
-    "log.cleaner.io.buffer.size",
-    "log.dir.failure.timeout.ms",
-    "log.flush.offset.checkpoint.interval.ms",
-    "log.flush.start.offset.checkpoint.interval.ms",
     "log.initial.task.delay.ms",
-    "log.local.retention.bytes",
-    "log.local.retention.ms",
     "log.message.downconversion.enable",
     "log.message.format.version",
-    "max.incremental.fetch.session.cache.slots",
-    "metadata.log.dir",
-    "metadata.log.max.record.bytes.between.snapshots",
-    "metadata.log.max.snapshot.interval.ms",
-    "metadata.log.segment.bytes",
-    "metadata.log.segment.ms",
-    "metadata.max.idle.interval.ms",
-    "metadata.max.retention.bytes",
-    "metadata.max.retention.ms",
-    "metric.reporters",
-    "metrics.num.samples",
-    "metrics.recording.level",
-    "metrics.sample.window.ms",
-    "num.io.threads",
-    "num.network.threads",
-    "num.recovery.threads.per.data.dir",
-    "num.replica.alter.log.dirs.threads",
-    "num.replica.fetchers",
     "offsets.commit.required.acks",
-    "offsets.commit.timeout.ms",
-    "offsets.load.buffer.size",
-    "offsets.topic.compression.codec",
-    "principal.builder.class",
     "producer.id.expiration.check.interval.ms",
-    "producer.id.expiration.ms",
-    "producer.purgatory.purge.interval.requests",
-    "queued.max.requests",
-    "remote.log.manager.thread.pool.size",
-    "remote.log.storage.system.enable",
-    "replica.fetch.backoff.ms",
-    "replica.fetch.max.bytes",
-    "replica.fetch.min.bytes",
-    "replica.fetch.response.max.bytes",
-    "replica.fetch.wait.max.ms",
-    "replica.high.watermark.checkpoint.interval.ms",
-    "replica.lag.time.max.ms",
-    "replica.selector.class",
-    "replica.socket.receive.buffer.bytes",
-    "replica.socket.timeout.ms",
-    "replication.quota.window.num",
-    "replication.quota.window.size.seconds",
-    "request.timeout.ms",
     "reserved.broker.max.id",
-    "security.inter.broker.protocol",
-    "security.providers",
-    "share.coordinator.state.topic.min.isr",
-    "share.coordinator.state.topic.num.partitions",
-    "share.coordinator.state.topic.replication.factor",
-    "socket.connection.setup.timeout.max.ms",
-    "socket.connection.setup.timeout.ms",
-    "socket.listen.backlog.size",
-    "socket.receive.buffer.bytes",
-    "socket.send.buffer.bytes",
-    "telemetry.max.bytes",
-    "transaction.state.log.load.buffer.size",
-    "transaction.state.log.min.isr",
-    "transaction.two.phase.commit.enable",
     "unclean.leader.election.interval.ms",
     "unstable.api.versions.enable",
     "unstable.feature.versions.enable",
@@ -255,40 +173,54 @@ pub fn find(name: &str) -> Option<&'static BrokerKey> {
     HONOURED.iter().find(|k| k.name == name)
 }
 
-/// Whether Kafka knows the setting and we pass over it. Prefixes cover per-listener and plugin settings.
-pub fn is_ignored(name: &str) -> bool {
-    IGNORED.contains(&name)
-        || ["listener.name.", "ssl.", "sasl.", "remote.log.", "metrics.", "quorum.", "group.share.", "group.streams."]
-            .iter()
-            .any(|p| name.starts_with(p))
+/// The built-in value of a setting: ours, or Kafka's where it has no effect here.
+pub fn default_of(name: &str) -> Option<&'static str> {
+    find(name).map_or_else(|| kafka_keys::find(name).and_then(|key| key.default), |key| key.default)
 }
 
-/// Whether Kafka lets the setting be altered at run time; such a one is stored and shown, and still has no effect here.
-pub fn is_ignored_dynamic(name: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "background.threads",
-        "follower.replication.throttled.rate",
-        "leader.replication.throttled.rate",
-        "replica.alter.log.dirs.io.max.bytes.per.second",
-        "metric.reporters",
-        "num.io.threads",
-        "num.network.threads",
-        "num.recovery.threads.per.data.dir",
-        "num.replica.fetchers",
-        "principal.builder.class",
-        "producer.id.expiration.ms",
-    ];
-    // Nothing here needs a secret yet, and what is stored is shown: secrets are refused.
-    if ["password", "jaas", "secret", ".key"].iter().any(|word| name.contains(word)) {
-        return false;
-    }
-    NAMES.contains(&name)
-        || (is_ignored(name) && ["log.cleaner.", "ssl.", "sasl.", "listener.name."].iter().any(|p| name.starts_with(p)))
+/// Every setting that is shown, Kafka's and ours.
+pub fn shown() -> impl Iterator<Item = KafkaKey> {
+    let ours = HONOURED.iter().filter(|key| kafka_keys::find(key.name).is_none());
+    let as_kafkas = |key: &BrokerKey| {
+        let (name, default, dynamic) = (key.name, key.default, key.dynamic);
+        KafkaKey { name, kind: Type::Str, default, dynamic }
+    };
+    KAFKA_KEYS.iter().copied().chain(ours.map(as_kafkas))
+}
+
+/// Whether a setting can be altered here at run time.
+pub fn is_alterable(name: &str) -> bool {
+    find(name).map_or_else(|| ignored_dynamic(name).is_some(), |key| key.dynamic)
+}
+
+/// Whether Kafka knows the setting and we pass over it. Prefixes cover per-listener and plugin settings.
+pub fn is_ignored(name: &str) -> bool {
+    find(name).is_none()
+        && (kafka_keys::find(name).is_some()
+            || UNSHOWN.contains(&name)
+            || [
+                "listener.name.",
+                "ssl.",
+                "sasl.",
+                "remote.log.",
+                "metrics.",
+                "quorum.",
+                "group.share.",
+                "group.streams.",
+            ]
+            .iter()
+            .any(|p| name.starts_with(p)))
+}
+
+/// A setting without an effect here that Kafka lets be altered at run time: it is stored and shown. Secrets are not.
+pub fn ignored_dynamic(name: &str) -> Option<&'static KafkaKey> {
+    kafka_keys::find(name)
+        .filter(|key| key.dynamic && !key.is_sensitive() && find(name).is_none() && find(key.name).is_none())
 }
 
 /// Every known name, for the nearest-name hint.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    HONOURED.iter().map(|k| k.name).chain(IGNORED.iter().copied())
+    HONOURED.iter().map(|k| k.name).chain(KAFKA_KEYS.iter().map(|k| k.name)).chain(UNSHOWN.iter().copied())
 }
 
 #[cfg(test)]
@@ -306,16 +238,17 @@ mod tests {
 
     #[test]
     fn secrets_are_not_stored() {
-        assert!(is_ignored_dynamic("sasl.kerberos.min.time.before.relogin"));
-        assert!(!is_ignored_dynamic("ssl.keystore.password"));
-        assert!(!is_ignored_dynamic("listener.name.x.plain.sasl.jaas.config"));
-        assert!(!is_ignored_dynamic("log.cleaner.no.such"));
+        assert!(ignored_dynamic("sasl.kerberos.min.time.before.relogin").is_some());
+        assert!(ignored_dynamic("ssl.keystore.password").is_none());
+        assert!(ignored_dynamic("listener.name.x.plain.sasl.jaas.config").is_none());
+        assert!(ignored_dynamic("log.cleaner.no.such").is_none());
+        assert!(ignored_dynamic("num.io.threads").is_some());
     }
 
     #[test]
     fn no_key_is_both_honoured_and_ignored() {
-        for name in IGNORED {
-            assert!(find(name).is_none(), "{name}");
+        for name in UNSHOWN {
+            assert!(find(name).is_none() && kafka_keys::find(name).is_none(), "{name}");
         }
     }
 }

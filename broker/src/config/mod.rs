@@ -1,10 +1,11 @@
 //! What can be set, at which level, and what is in force.
 //!
-//! `keys` is the registry of broker settings, `topic_keys` that of topic settings, `valid` makes the typed configuration a
+//! `keys` is the registry of broker settings, `kafka_keys` all that Kafka shows, `topic_keys` that of topic settings, `valid` makes the typed configuration a
 //! node starts with, `effective` resolves a setting through topic, dynamic, static and default levels.
 
 pub mod docs;
 pub mod effective;
+pub mod kafka_keys;
 pub mod keys;
 pub mod resource_keys;
 pub mod topic_keys;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::effective::{Levels, Settings};
+use super::kafka_keys::{self, KafkaKey};
 use super::{items, keys, nearest};
 use crate::properties::{Properties, PropertiesError};
 
@@ -86,6 +87,9 @@ impl BrokerConfig {
                 statics.insert(name.to_owned(), value.to_owned());
             } else if keys::is_ignored(name) {
                 warnings.push(format!("setting {name} is known to Kafka and has no effect here"));
+                // Kept to be shown; of what may be a secret only that it is there.
+                let secret = kafka_keys::find(name).is_none_or(KafkaKey::is_sensitive);
+                statics.insert(name.to_owned(), if secret { String::new() } else { value.to_owned() });
             } else {
                 let hint = nearest(name, keys::names()).map(str::to_owned);
                 return Err(ConfigError::Unknown { name: name.to_owned(), hint });

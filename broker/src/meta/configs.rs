@@ -154,10 +154,10 @@ impl Ground<'_> {
         let mut records = Vec::new();
         for alteration in &resource.alterations {
             let key = keys::find(&alteration.name).filter(|k| k.dynamic);
-            let (kind, current) = match key {
-                Some(key) => (key.kind, levels.broker(key).value),
-                None if keys::is_ignored_dynamic(&alteration.name) => (Kind::Str, None),
-                None => {
+            let (kind, current) = match (key, keys::ignored_dynamic(&alteration.name)) {
+                (Some(key), _) => (key.kind, levels.broker(key).value),
+                (None, Some(key)) => (key.kind.kind(), levels.shown(key).value),
+                (None, None) => {
                     let why = format!("Cannot update these configs dynamically: {}", alteration.name);
                     return Err(refuse(ErrorCode::INVALID_REQUEST, why));
                 }
