@@ -35,7 +35,7 @@ fn a_wrong_configuration_ends_run_with_the_place_and_the_remedy() {
         ("to = \"west\"", "to = \"wets\"", vec!["flows.east-to-west.to", "wets"]),
         ("rpo = \"5s\"", "rpo = \"soon\"", vec!["objectives.rpo", "`soon`"]),
         ("bootstrap = \"127.0.0.1:2\"", "", vec!["clusters.west.bootstrap", "missing"]),
-        ("naming =", "delivery = \"exactly-once\"\nnaming =", vec!["delivery", "not supported yet"]),
+        ("naming =", "engine = \"record\"\ndelivery = \"exactly-once\"\nnaming =", vec!["delivery", "at-least-once"]),
     ] {
         assert!(good.contains(from), "{from} in {good}");
         let file = dir.path().join("causeway.toml");

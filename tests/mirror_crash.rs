@@ -90,6 +90,20 @@ fn l1_kill_9_in_mid_load_loses_nothing_and_translation_stays_right() {
 }
 
 #[test]
+fn f25_kill_9_in_mid_load_doubles_nothing_where_exactly_once_is_asked_for() {
+    let pair = Pair::start();
+    create_topic(&pair.east.bootstrap, TOPIC, PARTITIONS, &[]);
+    let load = Load::start(&pair.east.bootstrap, TOPIC, PARTITIONS, "r");
+    for _ in 0..4 {
+        let daemon = pair.exactly_once();
+        wait_copied(&pair, 300);
+        daemon.process.kill();
+    }
+    let daemon = pair.exactly_once();
+    assert_eq!(settle(&pair, &daemon, load), 0, "records copied twice");
+}
+
+#[test]
 fn l2_a_deleted_aged_or_damaged_store_costs_a_rebuild_and_nothing_else() {
     let pair = Pair::start();
     let (store, old) = (pair.path().join("store"), pair.path().join("old"));

@@ -94,6 +94,8 @@ fn planted_bugs_are_found() {
         Bug::OverwriteLiveGroup,
         Bug::IgnoreEpoch,
         Bug::IgnoreTargetTruncation,
+        Bug::NoFence,
+        Bug::ForgetTail,
     ];
     let mut missed = Vec::new();
     for bug in bugs {

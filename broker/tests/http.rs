@@ -30,6 +30,12 @@ fn value(page: &str, series: &str) -> f64 {
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
+fn fetch_of_t() -> FetchRequest {
+    let partitions = vec![FetchPartition { partition_max_bytes: 1 << 20, ..Default::default() }];
+    let topics = vec![FetchTopic { topic: "t".into(), partitions, ..Default::default() }];
+    FetchRequest { max_bytes: 1 << 20, topics, ..Default::default() }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_served_over_http_unless_asked_for() {
     let dir = tempfile::tempdir().unwrap();
@@ -51,16 +57,7 @@ async fn metrics_count_what_clients_did_under_the_names_that_operators_know() {
     assert_eq!(raw.create("t", 2, &[]).await, 0);
     let sent = batch(&["a", "b", "c"]);
     assert_eq!(raw.produce("t", sent.clone()).await.error_code, 0);
-    let fetch = FetchRequest {
-        max_bytes: 1 << 20,
-        topics: vec![FetchTopic {
-            topic: "t".into(),
-            partitions: vec![FetchPartition { partition_max_bytes: 1 << 20, ..Default::default() }],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    raw.call(11, &fetch).await;
+    raw.call(11, &fetch_of_t()).await;
     let commit = OffsetCommitRequest {
         group_id: "g\"1".into(),
         generation_id_or_member_epoch: -1,

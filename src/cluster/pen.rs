@@ -52,7 +52,7 @@ impl Pen {
 }
 
 /// Sequences count records and wrap to 0 after the largest one, as brokers expect (KIP-98).
-fn sequence_after(sequence: i32, records: i32) -> i32 {
+pub(super) fn sequence_after(sequence: i32, records: i32) -> i32 {
     sequence.checked_add(records).unwrap_or_else(|| records - (i32::MAX - sequence) - 1)
 }
 

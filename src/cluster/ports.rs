@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::core::{
     batch::{Batch, Session, SourceEnds, SourceRange},
-    ids::{LaneId, SourceOffset, TopicId},
+    ids::{LaneId, SourceOffset, TargetOffset, TopicId, TopicName},
     lane::Failure,
     offset_map::Run,
 };
@@ -99,12 +99,25 @@ pub enum SinkEvent {
 pub trait Sink {
     /// What it can write.
     type Payload;
+    /// Writes `lane` to this topic of the target, and to no other one of the same name. Has to be said before each first reset of an opened lane.
+    fn route(&mut self, lane: &LaneId, target_topic: &TopicName, target_topic_id: TopicId);
+    /// The largest batch that this target topic takes, bytes.
+    fn set_bytes_max(&mut self, _target_topic: &TopicName, _bytes_max: usize) {}
     /// Writes the batch's records without those at the `skip` offsets (ascending). Taken over at once: bounds are the lane's in-flight limits.
     fn produce(&mut self, batch: Batch<Self::Payload>, skip: Vec<SourceOffset>);
-    /// Drops what is queued for the lane and waits out what is on its way; answers `ResetDone`.
-    fn reset(&mut self, lane: &LaneId, session: Session);
+    /// Drops what is queued for the lane and keeps what is on its way from mixing with what is written next; answers `ResetDone`. Everything before
+    /// `from` is written down as copied; what an exactly-once sink finds behind it of its own, it answers for without writing it again.
+    fn reset(&mut self, lane: &LaneId, session: Session, from: TargetOffset);
     /// Forgets the lane.
     fn close(&mut self, lane: &LaneId);
+    /// Sent and not yet answered, in whatever unit the engine counts: 0 when nothing is.
+    fn in_flight(&self) -> usize;
+    /// True while batches wait for room: the source should not be read.
+    fn is_full(&self) -> bool {
+        false
+    }
+    /// Drops everything queued and on its way, as a fenced or dying instance must.
+    fn abandon(&mut self);
     /// What happened, in order; waits up to `max_wait` for the first event.
     fn poll(&mut self, max_wait: Duration) -> Vec<SinkEvent>;
 }

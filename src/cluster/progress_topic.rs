@@ -1,7 +1,7 @@
 //! A flow's progress topic on its target cluster, through the wire client: read to its end, claimed, appended to (L2, L6).
 //!
 //! Whoever appends first reads what others appended, and refuses when the flow is no longer its own. Between that look and the write the target
-//! itself refuses whoever does not hold the [pen](super::pen): nothing of an older holder lands after a newer claim.
+//! itself refuses whoever does not hold the [pen](super::pen::Pen): nothing of an older holder lands after a newer claim.
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;

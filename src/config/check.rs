@@ -11,8 +11,8 @@ use super::grammar::hint;
 use super::pattern::{Pattern, Patterns};
 use super::raw::{self, OneOrMany};
 use super::valid::{
-    Admin, Alias, Cluster, Config, Delivery, Flow, FlowName, GapPolicy, HostPort, Log, LogFormat, Naming, Objectives,
-    Refresh, Start, Store,
+    Admin, Alias, Cluster, Config, Delivery, Engine, Flow, FlowName, GapPolicy, HostPort, Log, LogFormat, Naming,
+    Objectives, Refresh, Start, Store,
 };
 use super::{graph, parse, secret};
 
@@ -183,7 +183,8 @@ impl Checker<'_> {
             Some(rules) => self.patterns(&format!("{key}.groups"), rules),
         };
         let naming = self.naming(&key, raw.naming.as_deref());
-        let delivery = self.delivery(&key, raw.delivery.as_deref());
+        let engine = self.engine(&key, raw.engine.as_deref());
+        let delivery = self.delivery(&key, raw.delivery.as_deref(), engine.flatten());
         let start = self.start(&key, raw.start.as_deref());
         let policies = [("stop", GapPolicy::Stop), ("record", GapPolicy::Record)];
         let gap_policy = match &raw.gap_policy {
@@ -200,6 +201,7 @@ impl Checker<'_> {
             naming: naming?,
             groups: groups?,
             delivery: delivery?,
+            engine: engine?,
             start: start?,
             gap_policy: gap_policy?,
             objectives: objectives?,
@@ -262,17 +264,24 @@ impl Checker<'_> {
         }
     }
 
-    fn delivery(&mut self, flow: &str, raw: Option<&str>) -> Option<Delivery> {
+    fn engine(&mut self, flow: &str, raw: Option<&str>) -> Option<Option<Engine>> {
+        let engines = [("batch", Engine::Batch), ("record", Engine::Record)];
+        raw.map_or(Some(None), |text| self.one_of(&format!("{flow}.engine"), text, &engines).map(Some))
+    }
+
+    fn delivery(&mut self, flow: &str, raw: Option<&str>, engine: Option<Engine>) -> Option<Option<Delivery>> {
         let key = format!("{flow}.delivery");
-        match raw {
-            None | Some("at-least-once") => Some(Delivery::AtLeastOnce),
-            Some("exactly-once") => {
-                let why = "exactly-once is not supported yet: it comes with the batch engine; write at-least-once";
-                self.fail(&key, why);
-                None
-            }
-            Some(other) => self.one_of(&key, other, &[("at-least-once", Delivery::AtLeastOnce)]),
+        let deliveries = [("at-least-once", Delivery::AtLeastOnce), ("exactly-once", Delivery::ExactlyOnce)];
+        let Some(text) = raw else { return Some(None) };
+        let delivery = self.one_of(&key, text, &deliveries)?;
+        if delivery == Delivery::ExactlyOnce && engine == Some(Engine::Record) {
+            self.fail(
+                &key,
+                "exactly-once is what the batch engine does; engine = \"record\" delivers at-least-once".to_owned(),
+            );
+            return None;
         }
+        Some(Some(delivery))
     }
 
     fn start(&mut self, flow: &str, raw: Option<&str>) -> Option<Start> {

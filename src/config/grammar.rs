@@ -41,6 +41,7 @@ const FLOW: Shape = Shape::Table(&[
     ("naming", Shape::Text),
     ("groups", Shape::Rules),
     ("delivery", Shape::Text),
+    ("engine", Shape::Text),
     ("start", Shape::Moment),
     ("gap_policy", Shape::Text),
     ("objectives", Shape::Table(&[("rpo", Shape::Text), ("rto", Shape::Text)])),

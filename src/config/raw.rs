@@ -74,6 +74,8 @@ pub struct Flow {
     pub groups: Option<Rules>,
     /// Delivery.
     pub delivery: Option<String>,
+    /// `batch` or `record`.
+    pub engine: Option<String>,
     /// Where a lane without a position begins.
     pub start: Option<String>,
     /// What a gap does.

@@ -55,7 +55,7 @@ fn a_good_file_gives_the_values_it_says_and_the_defaults() {
     assert!(flow.topics.matches("orders.eu") && !flow.topics.matches("orders.tmp"));
     assert!(flow.groups.matches("fraud-eu") && !flow.groups.matches("audit"));
     assert_eq!(flow.naming, valid::Naming::Identity);
-    assert_eq!(flow.delivery, valid::Delivery::AtLeastOnce);
+    assert_eq!((flow.delivery, flow.engine), (None, None), "chosen by what the flow needs");
     assert_eq!(flow.start, valid::Start::Earliest);
     assert_eq!(flow.gap_policy, valid::GapPolicy::Stop);
     assert_eq!(flow.objectives.rpo, Some(std::time::Duration::from_secs(5)));
@@ -112,9 +112,10 @@ fn a_wrong_value_is_refused_with_its_place_and_the_right_form() {
 fn what_is_not_built_yet_is_refused_by_name() {
     refused(
         "objectives",
-        "delivery = \"exactly-once\"\nobjectives",
-        &["flows.orders-dr.delivery", "not supported yet"],
+        "engine = \"record\"\ndelivery = \"exactly-once\"\nobjectives",
+        &["flows.orders-dr.delivery", "at-least-once"],
     );
+    refused("objectives", "engine = \"batches\"\nobjectives", &["flows.orders-dr.engine", "batch, record"]);
     refused(
         "bootstrap = [",
         "tls = { ca = \"file:/ca.pem\" }\nbootstrap = [",

@@ -121,8 +121,10 @@ pub struct Flow {
     pub naming: Naming,
     /// Which consumer groups are followed; matches nothing when the file names none.
     pub groups: Patterns,
-    /// What is promised about duplicates.
-    pub delivery: Delivery,
+    /// What is promised about duplicates; chosen with the engine where the file names none.
+    pub delivery: Option<Delivery>,
+    /// How it is copied; chosen by what the flow needs where the file names none.
+    pub engine: Option<Engine>,
     /// Where a lane without a position begins.
     pub start: Start,
     /// What happens when records can no longer be copied.
@@ -149,6 +151,39 @@ pub enum Naming {
 pub enum Delivery {
     /// Nothing is lost; after a crash the last records may come twice.
     AtLeastOnce,
+    /// Nothing is lost and nothing comes twice, whatever crashes.
+    ExactlyOnce,
+}
+
+impl Delivery {
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Delivery::AtLeastOnce => "at-least-once",
+            Delivery::ExactlyOnce => "exactly-once",
+        }
+    }
+}
+
+/// How a flow is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Whole batches, unread.
+    Batch,
+    /// Record by record, through librdkafka.
+    Record,
+}
+
+impl Engine {
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Batch => "batch",
+            Engine::Record => "record",
+        }
+    }
 }
 
 /// Where a lane without a position begins. Partitions that are added later are always read from the earliest offset.

@@ -7,6 +7,7 @@ pub mod graph;
 pub mod groups;
 pub mod held;
 pub mod ids;
+pub mod landed;
 pub mod lane;
 pub mod offset_map;
 pub mod planted;

@@ -42,11 +42,15 @@ pub enum Bug {
     MoveToOtherPartition,
     /// One byte of a value is changed on the way (CORRUPT).
     FlipValueByte,
+    /// Older writers of a lane are not kept out (DUP).
+    NoFence,
+    /// What an older writer had landed is written again (DUP).
+    ForgetTail,
 }
 
 impl Bug {
     /// Every bug, so that a run over all of them misses none.
-    pub const ALL: [Bug; 18] = [
+    pub const ALL: [Bug; 20] = [
         Bug::TranslateOneAhead,
         Bug::TranslateLiterally,
         Bug::CommitBeforeAck,
@@ -65,6 +69,8 @@ impl Bug {
         Bug::SwapBatches,
         Bug::MoveToOtherPartition,
         Bug::FlipValueByte,
+        Bug::NoFence,
+        Bug::ForgetTail,
     ];
 
     /// The bug's name in `CAUSEWAY_PLANTED_BUG`.
@@ -89,6 +95,8 @@ impl Bug {
             Bug::SwapBatches => "swap-batches",
             Bug::MoveToOtherPartition => "move-to-other-partition",
             Bug::FlipValueByte => "flip-value-byte",
+            Bug::NoFence => "no-fence",
+            Bug::ForgetTail => "forget-tail",
         }
     }
 }

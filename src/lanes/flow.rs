@@ -8,15 +8,19 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::engine::{self, CannotChoose};
 use super::lanes_of_flow::LanesOfFlow;
+use super::machine::Machine;
 use super::pipeline::FromPipeline;
 use super::shared::{Connected, FlowShared};
 use super::view::Phase;
 use super::writer::{self, ASKS_MAX, Hold};
 use super::{cache, cache::CacheHandle, heartbeat, pipeline};
+use crate::cluster::batch::BatchEngine;
 use crate::cluster::ends::EndsBoard;
 use crate::cluster::progress_topic::{ProgressError, ProgressTopic, now_ms};
 use crate::cluster::{Admin, ClusterError, ClusterSpec};
+use crate::config::valid::{Delivery, Engine};
 use crate::core::failover::switched;
 use crate::core::ids::{FlowName, UnixMillis};
 use crate::core::progress::Progress;
@@ -62,6 +66,8 @@ enum NotRunning {
     OneCluster { source_alias: String, target_alias: String, id: String },
     #[error("clusters {alias} and {other} are one cluster, {id}: give it one name")]
     TwoNames { alias: String, other: String, id: String },
+    #[error(transparent)]
+    Engine(#[from] CannotChoose),
     #[error(
         "held by switch {switch} ({kind}) since epoch {epoch}: the target is in charge; this flow copies no more until it is claimed again"
     )]
@@ -73,7 +79,10 @@ impl NotRunning {
         match self {
             NotRunning::Cluster(error) => error.is_retriable(),
             NotRunning::Progress(error) => error.is_retriable(),
-            NotRunning::OneCluster { .. } | NotRunning::TwoNames { .. } | NotRunning::Switched { .. } => false,
+            NotRunning::OneCluster { .. }
+            | NotRunning::TwoNames { .. }
+            | NotRunning::Engine(_)
+            | NotRunning::Switched { .. } => false,
         }
     }
 }
@@ -89,8 +98,8 @@ pub async fn run(setup: FlowSetup, stop: CancellationToken) {
             () = stop.cancelled() => return,
         };
         let delay = match begun {
-            Ok((topic, store, connected)) => {
-                serve(&setup, topic, store, connected, stop.clone()).await;
+            Ok((topic, store, connected, machine)) => {
+                serve(&setup, topic, store, (connected, machine), stop.clone()).await;
                 return;
             }
             Err(error) if error.is_retriable() => {
@@ -116,7 +125,7 @@ pub async fn run(setup: FlowSetup, stop: CancellationToken) {
 }
 
 /// Connects both ends, reads the progress topic to its end, and claims the flow.
-async fn begin(setup: &FlowSetup) -> Result<(ProgressTopic, CacheHandle, Connected), NotRunning> {
+async fn begin(setup: &FlowSetup) -> Result<(ProgressTopic, CacheHandle, Connected, Machine), NotRunning> {
     let shared = &setup.shared;
     // both, so that one that is down does not hide what is wrong with the other
     let (source, target) = tokio::join!(Admin::connect(&setup.source), Admin::connect(&setup.target));
@@ -151,12 +160,24 @@ async fn begin(setup: &FlowSetup) -> Result<(ProgressTopic, CacheHandle, Connect
             epoch: topic.state().epoch().0,
         });
     }
+    let choice = engine::choose(&shared.flow, setup.cyclic)?;
+    shared.set_choice(choice);
+    let machine = match choice.engine {
+        Engine::Record => {
+            let (source, target) = (setup.source.clone(), setup.target.clone());
+            Machine::Record { source, target, provenance: setup.cyclic }
+        }
+        Engine::Batch => {
+            let exactly_once = choice.delivery == Delivery::ExactlyOnce;
+            Machine::Batch(BatchEngine::connect(&source, &target, &flow, exactly_once).await?)
+        }
+    };
     let progress = topic.share();
     let epoch = topic.claim(&setup.owner, UnixMillis(now_ms())).await?;
     metrics::gauge!(names::EPOCH, "flow" => flow.to_string()).set(epoch.0 as f64);
     tracing::info!(%flow, %epoch, owner = setup.owner, source = %source.cluster_id(), target = %target.cluster_id(), "flow claimed");
     let pen = topic.pen();
-    Ok((topic, store, Connected { source, target, epoch, owner: setup.owner.clone(), progress, pen }))
+    Ok((topic, store, Connected { source, target, epoch, owner: setup.owner.clone(), progress, pen }, machine))
 }
 
 /// Another alias under which some flow of the daemon met this cluster: provenance and loop checks would not see that they are one.
@@ -173,7 +194,7 @@ async fn serve(
     setup: &FlowSetup,
     topic: ProgressTopic,
     store: CacheHandle,
-    connected: Connected,
+    (connected, machine): (Connected, Machine),
     stop: CancellationToken,
 ) {
     let shared = &setup.shared;
@@ -185,7 +206,7 @@ async fn serve(
     let hold = Hold { epoch: connected.epoch, owner: connected.owner.clone() };
     let writer = tokio::spawn(writer::run(topic, store, hold, asked, shared.clone()));
     let (words, mut heard) = mpsc::channel(WORDS_MAX);
-    let mut lanes = LanesOfFlow::new(setup, &connected, board, asks, words);
+    let mut lanes = LanesOfFlow::new(setup, &connected, machine, board, asks, words);
     shared.set_phase(Phase::Running, None);
     shared.set_connected(Some(connected));
     let mut retry = Retry::default();

@@ -7,18 +7,18 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
 use super::flow::{FlowSetup, with_progress};
+use super::machine::Machine;
 use super::mailbox::{Mailbox, ToPipeline};
 use super::naming;
-use super::pipeline::{FromPipeline, PIPELINES_MAX, Pipeline};
+use super::pipeline::{FromPipeline, Pipeline};
 use super::provenance::Guard;
 use super::shared::{Connected, FlowShared};
 use super::targets::{self, Target};
 use super::writer::Ask;
 use crate::cluster::ends::EndsBoard;
 use crate::cluster::offsets::Partition;
-use crate::cluster::record::{RecordSink, RecordSource, SinkSettings};
 use crate::cluster::topics::TopicInfo;
-use crate::cluster::{Admin, ClusterError, ClusterSpec};
+use crate::cluster::{Admin, ClusterError};
 use crate::config::valid;
 use crate::core::batch::{SourceEnds, TargetEnds};
 use crate::core::ids::{FlowEpoch, LaneId, PartitionId, SourceOffset, TopicId, TopicName};
@@ -41,8 +41,7 @@ struct Thread {
 /// The lanes of one flow while it runs.
 pub(super) struct LanesOfFlow {
     shared: Arc<FlowShared>,
-    source_spec: ClusterSpec,
-    target_spec: ClusterSpec,
+    machine: Machine,
     aliases: Vec<String>,
     source: Admin,
     target: Admin,
@@ -65,6 +64,7 @@ impl LanesOfFlow {
     pub fn new(
         setup: &FlowSetup,
         connected: &Connected,
+        machine: Machine,
         board: EndsBoard,
         asks: mpsc::Sender<Ask>,
         words: mpsc::Sender<FromPipeline>,
@@ -72,8 +72,7 @@ impl LanesOfFlow {
         let first_start = with_progress(&connected.progress, |progress| progress.lanes().next().is_none());
         LanesOfFlow {
             shared: setup.shared.clone(),
-            source_spec: setup.source.clone(),
-            target_spec: setup.target.clone(),
+            machine,
             aliases: setup.aliases.clone(),
             source: connected.source.clone(),
             target: connected.target.clone(),
@@ -170,39 +169,32 @@ impl LanesOfFlow {
 
     /// The pipeline of a topic; a new one as long as there may be more.
     fn mailbox_for(&mut self, topic: &str, target: &Target) -> Result<Mailbox, String> {
-        if let Some(index) = self.by_topic.get(topic) {
-            return Ok(self.threads[*index].mailbox.clone());
-        }
-        if self.threads.len() < PIPELINES_MAX {
-            self.threads.push(self.start_pipeline(topic, target)?);
-            self.by_topic.insert(topic.to_owned(), self.threads.len() - 1);
-            return Ok(self.threads[self.threads.len() - 1].mailbox.clone());
-        }
-        let index = self.by_topic.len() % PIPELINES_MAX;
+        let known = self.by_topic.get(topic).copied();
+        let index = match known {
+            Some(index) => index,
+            None if self.threads.len() < self.machine.pipelines_max() => {
+                self.threads.push(self.start_pipeline(topic, target)?);
+                self.threads.len() - 1
+            }
+            None => self.by_topic.len() % self.machine.pipelines_max(),
+        };
         self.by_topic.insert(topic.to_owned(), index);
-        Ok(self.threads[index].mailbox.clone())
+        let mailbox = self.threads[index].mailbox.clone();
+        if known.is_none()
+            && let Some(bytes_max) = target.message_bytes_max
+        {
+            mailbox.send(ToPipeline::Takes { target_topic: TopicName::new(&target.name), bytes_max });
+        }
+        Ok(mailbox)
     }
 
     fn start_pipeline(&self, topic: &str, target: &Target) -> Result<Thread, String> {
-        let words = |error: &dyn std::fmt::Display| format!("librdkafka refuses its settings: {error}");
-        let runtime = tokio::runtime::Handle::current();
-        let source = RecordSource::new(
-            &self.source_spec,
-            self.source.clone(),
-            self.board.clone(),
-            runtime.clone(),
-            self.guard.is_some(),
-        )
-        .map_err(|error| words(&error))?;
-        let settings =
-            SinkSettings { compression: target.compression.clone(), message_bytes_max: target.message_bytes_max };
-        let sink = RecordSink::new(&self.target_spec, &settings, self.target.clone(), runtime)
-            .map_err(|error| words(&error))?;
+        let ends = self.machine.ends((&self.source, &self.target), target, &self.board)?;
         let mailbox = Mailbox::default();
         let pipeline = Pipeline::new(
             self.shared.clone(),
             mailbox.clone(),
-            (source, sink),
+            ends,
             self.board.clone(),
             self.asks.clone(),
             self.words.clone(),

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::cluster::record::Records;
-use crate::core::ids::LaneId;
+use crate::cluster::carried::Carried;
+use crate::core::ids::{LaneId, TopicName};
 use crate::core::lane::{Event, Lane, Opening};
 
 /// A message to a pipeline.
@@ -30,7 +30,14 @@ pub enum ToPipeline {
         /// The lane.
         lane: LaneId,
         /// What.
-        event: Event<Records>,
+        event: Event<Carried>,
+    },
+    /// This target topic takes batches of so many bytes at most.
+    Takes {
+        /// The topic.
+        target_topic: TopicName,
+        /// Bytes.
+        bytes_max: usize,
     },
     /// Read no more, let what is on its way land, then end.
     Stop,

@@ -2,9 +2,11 @@
 
 mod cache;
 pub mod daemon;
+pub mod engine;
 mod flow;
 mod heartbeat;
 mod lanes_of_flow;
+mod machine;
 pub mod mailbox;
 pub mod naming;
 mod pipeline;

@@ -13,10 +13,10 @@ use super::provenance::{Guard, Judged};
 use super::shared::FlowShared;
 use super::slot::Slot;
 use super::writer::Ask;
+use crate::cluster::carried::Carried;
 use crate::cluster::ends::EndsBoard;
-use crate::cluster::ports::{Sink as _, SinkEvent, Source as _, SourceEvent};
+use crate::cluster::ports::{Sink, SinkEvent, Source, SourceEvent};
 use crate::cluster::progress_topic::now_ms;
-use crate::cluster::record::{RecordSink, RecordSource, Records};
 use crate::core::batch::Batch;
 use crate::core::ids::{LaneId, TopicId, UnixMillis};
 use crate::core::lane::{Command, Event, Failure, Lane, Opening};
@@ -33,6 +33,9 @@ const TICK: Duration = Duration::from_millis(100);
 const UNJUDGED_MAX: usize = 32;
 /// How long a stopping pipeline waits for what is on its way; the next start finds it in the target anyway, as duplicates.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Both ends of a pipeline, of one engine.
+pub type Ends = (Box<dyn Source<Payload = Carried> + Send>, Box<dyn Sink<Payload = Carried> + Send>);
 
 /// What a pipeline asks of its flow.
 #[derive(Debug)]
@@ -54,8 +57,8 @@ pub enum FromPipeline {
 pub struct Pipeline {
     pub(super) shared: Arc<FlowShared>,
     pub(super) mailbox: Mailbox,
-    pub(super) source: RecordSource,
-    pub(super) sink: RecordSink,
+    pub(super) source: Box<dyn Source<Payload = Carried> + Send>,
+    pub(super) sink: Box<dyn Sink<Payload = Carried> + Send>,
     pub(super) ends: EndsBoard,
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) flow: mpsc::Sender<FromPipeline>,
@@ -74,7 +77,7 @@ impl Pipeline {
     pub fn new(
         shared: Arc<FlowShared>,
         mailbox: Mailbox,
-        ends: (RecordSource, RecordSink),
+        ends: Ends,
         board: EndsBoard,
         asks: mpsc::Sender<Ask>,
         flow: mpsc::Sender<FromPipeline>,
@@ -155,6 +158,7 @@ impl Pipeline {
                 }
                 self.drive(&lane, event);
             }
+            ToPipeline::Takes { target_topic, bytes_max } => self.sink.set_bytes_max(&target_topic, bytes_max),
             ToPipeline::Stop => self.stopping = Some(self.stopping.unwrap_or_else(Instant::now)),
             ToPipeline::Fence { reason } => {
                 self.fenced = true;
@@ -169,7 +173,7 @@ impl Pipeline {
 
     fn open(&mut self, lane: Lane, opening: Opening) {
         let id = lane.id().clone();
-        self.sink.route(&id, lane.target_topic());
+        self.sink.route(&id, lane.target_topic(), opening.target_topic_id);
         if let Some(guard) = &mut self.guard {
             guard.windows.remove(&(lane.target_topic().clone(), id.partition)); // it may be another topic now
         }
@@ -183,7 +187,7 @@ impl Pipeline {
     }
 
     /// Tells a lane, and does what it answers.
-    fn drive(&mut self, id: &LaneId, event: Event<Records>) {
+    fn drive(&mut self, id: &LaneId, event: Event<Carried>) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         let commands = slot.lane.on(event, UnixMillis(now_ms()));
         slot.held.extend(commands);
@@ -202,16 +206,16 @@ impl Pipeline {
         }
     }
 
-    fn command(&mut self, id: &LaneId, command: Command<Records>) {
+    fn command(&mut self, id: &LaneId, command: Command<Carried>) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         match command {
             Command::ResetSource { from, session } => {
                 slot.restart(from);
                 self.source.reset(id, from, session);
             }
-            Command::ResetSink { session } => {
+            Command::ResetSink { session, from } => {
                 slot.waits_for = Some(session);
-                self.sink.reset(id, session);
+                self.sink.reset(id, session, from);
             }
             Command::PauseSource => self.source.pause(id),
             Command::ResumeSource => self.source.resume(id),
@@ -238,10 +242,16 @@ impl Pipeline {
     }
 
     /// A batch of a flow on a cycle is judged first; one that has to wait holds back what follows it, and the source.
-    fn fetched(&mut self, id: &LaneId, batch: Batch<Records>) {
-        if self.guard.is_none() {
-            return self.drive(id, Event::Fetched { batch, suppressed: Vec::new() });
-        }
+    fn fetched(&mut self, id: &LaneId, batch: Batch<Carried>) {
+        let Batch { lane, session, range, ends, summary, payload } = batch;
+        let batch = match payload {
+            Carried::Records(payload) if self.guard.is_some() => Batch { lane, session, range, ends, summary, payload },
+            // only the record engine runs on a cycle
+            payload => {
+                let batch = Batch { lane, session, range, ends, summary, payload };
+                return self.drive(id, Event::Fetched { batch, suppressed: Vec::new() });
+            }
+        };
         if let Some(slot) = self.slots.get_mut(id) {
             slot.unjudged.push_back((batch, Instant::now()));
             self.judge(id);
@@ -259,7 +269,7 @@ impl Pipeline {
                 Judged::Done { batch, suppressed, held, forged } => {
                     held.into_iter().for_each(|(source, target)| slot.lane.note_held(source, target));
                     slot.lane.count_forged(forged);
-                    self.drive(id, Event::Fetched { batch, suppressed });
+                    self.drive(id, Event::Fetched { batch: batch.map(Carried::Records), suppressed });
                 }
                 Judged::Wait(batch) => {
                     slot.unjudged.push_front((batch, since));
@@ -275,6 +285,9 @@ impl Pipeline {
 
     /// Lanes whose oldest batch waits for the map of another flow.
     fn judge_waiting(&mut self) {
+        if self.guard.is_none() {
+            return;
+        }
         let waiting: Vec<LaneId> =
             self.slots.values().filter(|slot| !slot.unjudged.is_empty()).map(|slot| slot.lane.id().clone()).collect();
         for id in waiting {
@@ -284,10 +297,13 @@ impl Pipeline {
 
     /// Bounds what waits unjudged: past it the sources are not read.
     fn unjudged(&self) -> usize {
+        if self.guard.is_none() {
+            return 0;
+        }
         self.slots.values().map(|slot| slot.unjudged.len()).sum()
     }
 
-    fn source_event(&mut self, event: SourceEvent<Records>) {
+    fn source_event(&mut self, event: SourceEvent<Carried>) {
         match event {
             SourceEvent::Batch(batch) => {
                 let id = batch.lane.clone();

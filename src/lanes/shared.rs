@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::engine::Choice;
 use super::mailbox::{Mailbox, ToPipeline};
 use super::view::{EndView, FlowView, LaneView, Phase, Refusal};
 use crate::cluster::{Admin, pen::SharedPen};
@@ -42,6 +43,7 @@ struct Inner {
     refused: BTreeMap<String, String>,
     pipelines: BTreeMap<LaneId, Mailbox>,
     caught_up_at: Option<Instant>,
+    choice: Option<Choice>,
 }
 
 /// The shared side of a flow.
@@ -80,6 +82,11 @@ impl FlowShared {
     /// It runs now, or does no more.
     pub fn set_connected(&self, connected: Option<Connected>) {
         self.connected.send_replace(connected);
+    }
+
+    /// Its engine, and why it is this one.
+    pub fn set_choice(&self, choice: Choice) {
+        self.lock().choice = Some(choice);
     }
 
     /// What it is doing, and why.
@@ -250,6 +257,9 @@ impl FlowShared {
             state: inner.phase,
             paused: inner.paused,
             reason: inner.reason.clone(),
+            engine: inner.choice.map(|choice| choice.engine.name().to_owned()),
+            engine_reason: inner.choice.map(|choice| choice.why.to_owned()),
+            delivery: inner.choice.map(|choice| choice.delivery.name().to_owned()),
             epoch: connected.as_ref().map(|connected| connected.epoch),
             owner: connected.map(|connected| connected.owner),
             topics,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::shared::FlowShared;
 use super::view::LaneView;
+use crate::cluster::carried::Carried;
 use crate::cluster::ends::{Seen, SeenTopic};
 use crate::cluster::progress_topic::now_ms;
 use crate::cluster::record::Records;
@@ -37,7 +38,7 @@ impl Load {
 pub(super) struct Slot {
     pub lane: Lane,
     /// Commands not yet done: they wait for a reset.
-    pub held: VecDeque<Command<Records>>,
+    pub held: VecDeque<Command<Carried>>,
     /// The session whose reset of the sink is under way.
     pub waits_for: Option<Session>,
     pub retry_at: Option<Instant>,
@@ -101,7 +102,7 @@ impl Slot {
         (self.read_to, self.read_at) = (to, Instant::now());
     }
 
-    pub fn sent(&mut self, batch: &Batch<Records>) {
+    pub fn sent(&mut self, batch: &Batch<Carried>) {
         let load = Load {
             records: u64::from(batch.summary.records),
             bytes: batch.summary.bytes,
@@ -171,7 +172,7 @@ impl Slot {
     }
 
     /// What the ends board has for the lane, as an event; `None` when there is nothing new to tell.
-    pub fn look(&mut self, seen: Option<Seen>, topic: Option<SeenTopic>) -> Option<Event<Records>> {
+    pub fn look(&mut self, seen: Option<Seen>, topic: Option<SeenTopic>) -> Option<Event<Carried>> {
         if *self.lane.state() != State::Running || self.waits_for.is_some() {
             return None;
         }

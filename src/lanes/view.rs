@@ -129,6 +129,15 @@ pub struct FlowView {
     /// Why it does not run, or what is in its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// `batch` or `record`, once it is chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// Why it is this engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_reason: Option<String>,
+    /// `at-least-once` or `exactly-once`, once it is chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<String>,
     /// The flow epoch this process holds.
     pub epoch: Option<FlowEpoch>,
     /// The name under which it holds it.

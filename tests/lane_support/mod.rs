@@ -96,7 +96,13 @@ impl Side {
                 self.client.fetch_batches(topic, partition, next, 1 << 20, Isolation::ReadCommitted).await.unwrap();
             for batch in Batches::new(fetched.batches) {
                 let batch = batch.unwrap();
-                for record in batch.records(DECOMPRESSED_BYTES_MAX).unwrap() {
+                // markers are not for readers
+                let records = if batch.header.attributes.is_control() {
+                    Vec::new()
+                } else {
+                    batch.records(DECOMPRESSED_BYTES_MAX).unwrap()
+                };
+                for record in records {
                     let offset = batch.header.offset_at(record.offset_delta);
                     if offset >= next {
                         let timestamp = batch.header.timestamp_at(record.timestamp_delta);

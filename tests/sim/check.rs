@@ -204,6 +204,11 @@ fn routes(world: &World, at: usize, flow: &Flow, broken: &mut Vec<String>) {
         for (partition, log) in topic.partitions.iter().enumerate() {
             let mut own = BTreeMap::new();
             for (offset, record) in &log.records {
+                if world.exactly_once
+                    && let Some(before) = own.insert(record.uid, offset)
+                {
+                    broken.push(format!("DUP {name}-{partition}: {} at {before} and {offset}", record.uid));
+                }
                 if record.home != partition as i32 {
                     broken.push(format!("MISROUTE {name}: {record:?} in partition {partition}"));
                 }

@@ -73,17 +73,17 @@ impl Daemon {
         ends: (Shared, Shared),
         cache: (Progress, u64),
         log: &mut ProgressLog,
-        setup: (Policy, Odds, bool),
+        setup: (Policy, Odds, bool, bool),
         mut rng: fastrand::Rng,
     ) -> Self {
-        let ((mut state, next), (policy, odds, cyclic)) = (cache, setup);
+        let ((mut state, next), (policy, odds, cyclic, exactly_once)) = (cache, setup);
         let next = log.catch_up(&mut state, next);
         let owner = format!("daemon-{}", rng.u64(..));
         let epoch = state.epoch().next();
         let pen = log.take_pen();
         assert!(log.append_with(pen, &[Record::claim(epoch, owner.clone(), NOW)]), "nobody was faster");
         let reader = FakeSource::new(ends.0.clone(), cyclic, rng.fork());
-        let writer = FakeSink::new(ends.1.clone(), odds, rng.fork());
+        let writer = FakeSink::new(ends.1.clone(), odds, rng.fork()).exactly_once(exactly_once);
         let (source, target) = ends;
         let mut daemon = Daemon {
             owner,
@@ -182,7 +182,7 @@ impl Daemon {
         let target = self.target.borrow_mut().log(&topic, partition).unwrap().target_ends();
         let lane = Lane::new(id.clone(), topic.clone(), self.epoch, self.policy, self.state.suppressed(id));
         let opening = Opening { durable, source_topic_id, source, target_topic_id, target, start: Start::Earliest };
-        self.writer.route(id, &topic);
+        self.writer.route(id, &topic, target_topic_id);
         let slot = self.slots.entry(id.clone()).or_insert_with(|| Slot {
             lane,
             held: VecDeque::new(),
@@ -334,9 +334,9 @@ impl Daemon {
                 slot.unjudged.clear();
                 self.reader.reset(id, from, session);
             }
-            Command::ResetSink { session } => {
+            Command::ResetSink { session, from } => {
                 slot.waits_for = Some(session);
-                self.writer.reset(id, session);
+                self.writer.reset(id, session, from);
             }
             Command::PauseSource => self.reader.pause(id),
             Command::ResumeSource => self.reader.resume(id),

@@ -30,6 +30,8 @@ pub struct World {
     /// The target may lose its tail while we write.
     refills: bool,
     pub cyclic: bool,
+    /// Lanes are written exactly once: older writers are kept out, and what they had landed is not written again.
+    pub exactly_once: bool,
     pub flows: Vec<Flow>,
     pub policy: Policy,
     odds: Odds,
@@ -56,6 +58,7 @@ impl World {
     pub fn new(seed: u64, refills: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let cyclic = rng.u32(0..4) == 0;
+        let exactly_once = !cyclic && rng.bool();
         let (a, b) = (FakeCluster::new("cluster-a"), FakeCluster::new("cluster-b"));
         for cluster in [&a, &b] {
             cluster.borrow_mut().create(&TopicName::new(TOPIC), PARTITIONS as usize);
@@ -76,6 +79,7 @@ impl World {
             upheaval,
             refills,
             cyclic,
+            exactly_once,
             flows,
             policy,
             odds,
@@ -160,7 +164,7 @@ impl World {
             _ => caches.into_iter().next_back().unwrap_or_default(),
         };
         let ends = (flow.source.clone(), flow.target.clone());
-        let setup = (self.policy, self.odds, self.cyclic);
+        let setup = (self.policy, self.odds, self.cyclic, self.exactly_once);
         flow.daemon = Some(Daemon::start(ends, cache, &mut flow.log, setup, self.rng.fork()));
     }
 

@@ -84,7 +84,7 @@ pub(crate) fn parse_partition_dir(name: &str) -> Option<(&str, i32)> {
     Some((topic, partition.parse().ok()?))
 }
 
-/// As [`parse_partition_dir`], without the metadata log that Kafka keeps beside the partitions: it is not a broker's to open.
+/// As `parse_partition_dir`, without the metadata log that Kafka keeps beside the partitions: it is not a broker's to open.
 pub fn partition_of_dir(name: &str) -> Option<(&str, i32)> {
     parse_partition_dir(name).filter(|(topic, _)| *topic != CLUSTER_METADATA)
 }

@@ -64,6 +64,8 @@ pub struct FakeLog {
     pub leader_epoch: i32,
     /// Where the open transaction begins, if one is open.
     pub open_from: Option<i64>,
+    /// The newest fence that was raised in it: what older writers send is refused.
+    pub fence: u64,
     /// What a reader can see, and what an open transaction holds.
     pub records: BTreeMap<i64, FakeRecord>,
     /// Everything ever written.
@@ -161,6 +163,7 @@ pub struct FakeCluster {
     /// Records it refuses, whatever one does.
     pub refused: BTreeSet<u64>,
     topics_made: u8,
+    fences: u64,
 }
 
 impl FakeCluster {
@@ -168,7 +171,14 @@ impl FakeCluster {
     #[must_use]
     pub fn new(id: &str) -> Shared {
         let (topics, deleted, refused) = Default::default();
-        Rc::new(RefCell::new(FakeCluster { id: ClusterId::new(id), topics, deleted, refused, topics_made: 0 }))
+        Rc::new(RefCell::new(FakeCluster {
+            id: ClusterId::new(id),
+            topics,
+            deleted,
+            refused,
+            topics_made: 0,
+            fences: 0,
+        }))
     }
     /// Creates a topic, or creates it anew with another ID.
     pub fn create(&mut self, name: &TopicName, partitions: usize) {
@@ -180,6 +190,16 @@ impl FakeCluster {
         if let Some(old) = self.topics.insert(name.clone(), topic) {
             self.deleted.push((name.clone(), old));
         }
+    }
+    /// Keeps older writers out of a log from now on; answers the fence, and the end of what they had written.
+    pub fn raise_fence(&mut self, topic: &TopicName, partition: i32) -> Option<(u64, i64)> {
+        self.fences += 1;
+        let fence = self.fences;
+        let log = self.log(topic, partition)?;
+        let end = log.end;
+        log.fence = fence;
+        log.mark();
+        Some((fence, end))
     }
     /// A partition's log.
     pub fn log(&mut self, topic: &TopicName, partition: i32) -> Option<&mut FakeLog> {

@@ -9,9 +9,11 @@ use crate::{
     cluster::ports::{Sink, SinkEvent},
     core::{
         batch::{Batch, Session, SourceRange},
-        ids::{LaneId, SourceOffset, TargetOffset, TopicName},
+        ids::{LaneId, SourceOffset, TargetOffset, TopicId, TopicName},
+        landed::Landed,
         lane::Failure,
         offset_map::Run,
+        planted::{self, Bug},
     },
 };
 
@@ -39,6 +41,14 @@ struct Queue {
     sent: VecDeque<Sent>,
     session: Session,
     failed: Option<Session>,
+    /// What was written down ends here.
+    from: TargetOffset,
+    /// Exactly once: the fence behind which the lane writes, once it is raised.
+    fence: Option<u64>,
+    /// Exactly once: the topic that is written, as produce requests name it (version 13).
+    topic_id: TopicId,
+    /// Exactly once: what older writers had landed behind `from`.
+    tail: Landed,
 }
 
 /// What a dead process had sent and what the network still delivers, in order.
@@ -47,13 +57,20 @@ pub struct Late {
     topic: TopicName,
     partition: i32,
     records: VecDeque<FakeRecord>,
+    fence: Option<u64>,
+    topic_id: TopicId,
 }
 
 impl Late {
     /// Writes the next record down. `false`: nothing is left.
     pub fn land_one(&mut self, cluster: &Shared) -> bool {
         let Some(record) = self.records.pop_front() else { return false };
-        if let Some(log) = cluster.borrow_mut().log(&self.topic, self.partition) {
+        let mut cluster = cluster.borrow_mut();
+        let same = self.fence.is_none() || cluster.topic_id(&self.topic) == Some(self.topic_id);
+        if let Some(log) = cluster.log(&self.topic, self.partition)
+            && same
+            && self.fence.is_none_or(|fence| fence >= log.fence)
+        {
             log.append(record);
         }
         true
@@ -66,6 +83,7 @@ pub struct FakeSink {
     cluster: Shared,
     rng: fastrand::Rng,
     odds: Odds,
+    exactly_once: bool,
     queues: BTreeMap<LaneId, Queue>,
     events: Vec<SinkEvent>,
 }
@@ -74,11 +92,13 @@ impl FakeSink {
     /// A sink on `cluster`.
     #[must_use]
     pub fn new(cluster: Shared, odds: Odds, rng: fastrand::Rng) -> Self {
-        FakeSink { cluster, rng, odds, queues: BTreeMap::new(), events: Vec::new() }
+        FakeSink { cluster, rng, odds, exactly_once: false, queues: BTreeMap::new(), events: Vec::new() }
     }
-    /// Where the lane's records go.
-    pub fn route(&mut self, lane: &LaneId, topic: &TopicName) {
-        self.queues.entry(lane.clone()).or_default().topic = Some(topic.clone());
+    /// Older writers are kept out and what they had landed is not written again, as the batch engine does.
+    #[must_use]
+    pub fn exactly_once(mut self, yes: bool) -> Self {
+        self.exactly_once = yes;
+        self
     }
     /// From now on nothing fails any more by chance.
     pub fn heal(&mut self) {
@@ -88,14 +108,27 @@ impl FakeSink {
     #[must_use]
     pub fn die(mut self) -> Vec<Late> {
         let mut late = Vec::new();
-        for (lane, queue) in self.queues {
+        for (lane, mut queue) in self.queues {
             let (Some(topic), None) = (queue.topic, queue.failed) else { continue };
-            let all: Vec<FakeRecord> =
-                queue.sent.into_iter().flat_map(|sent| sent.records).map(|(_, record)| record).collect();
+            if self.exactly_once && queue.fence.is_none() {
+                continue; // nothing is sent before the fence is up
+            }
+            let mut all: Vec<(SourceOffset, FakeRecord)> =
+                queue.sent.into_iter().flat_map(|sent| sent.records).collect();
+            // what had landed before was not sent
+            let wanted: Vec<(SourceOffset, u64)> = all.iter().map(|(offset, record)| (*offset, record.uid)).collect();
+            all.drain(..queue.tail.take(&wanted).0);
+            let all: Vec<FakeRecord> = all.into_iter().map(|(_, record)| record).collect();
             let refused = |record: &FakeRecord| self.cluster.borrow().refused.contains(&record.uid);
             let good = all.iter().position(refused).unwrap_or(all.len());
             let records = all.into_iter().take(self.rng.usize(0..=good)).collect();
-            late.push(Late { topic, partition: lane.partition.0, records });
+            late.push(Late {
+                topic,
+                partition: lane.partition.0,
+                records,
+                fence: queue.fence,
+                topic_id: queue.topic_id,
+            });
         }
         late
     }
@@ -122,6 +155,37 @@ impl FakeSink {
             queue.sent.clear();
         }
         self.events.push(SinkEvent::Failed { lane: lane.clone(), session, failure });
+    }
+
+    /// Exactly once: raises the fence before the first write, and takes what had landed off the records. `None`: somebody else has raised a newer
+    /// fence.
+    fn keep_others_out(&mut self, lane: &LaneId, topic: &TopicName, records: &mut FakeRecords) -> Option<Vec<Run>> {
+        let queue = self.queues.get_mut(lane)?;
+        if !self.exactly_once {
+            return Some(Vec::new());
+        }
+        let mut cluster = self.cluster.borrow_mut();
+        if cluster.topic_id(topic) != Some(queue.topic_id) {
+            return None;
+        }
+        if queue.fence.is_none() {
+            let Some((fence, end)) = cluster.raise_fence(topic, lane.partition.0) else { return Some(Vec::new()) };
+            queue.fence = Some(fence);
+            if planted::is(Bug::NoFence) {
+                cluster.log(topic, lane.partition.0)?.fence = 0;
+            }
+            let log = cluster.log(topic, lane.partition.0)?;
+            let from = if planted::is(Bug::ForgetTail) { end } else { queue.from.get().min(end) };
+            queue.tail = Landed::behind(queue.from);
+            log.records.range(from..end).for_each(|(at, record)| queue.tail.push(TargetOffset(*at), record.uid));
+        }
+        if cluster.log(topic, lane.partition.0)?.fence > queue.fence? {
+            return None;
+        }
+        let wanted: Vec<(SourceOffset, u64)> = records.iter().map(|(offset, record)| (*offset, record.uid)).collect();
+        let (landed, runs) = queue.tail.take(&wanted);
+        records.drain(..landed);
+        Some(runs)
     }
 
     /// Writes records one by one, up to the first that the cluster refuses, which is answered.
@@ -158,7 +222,16 @@ impl FakeSink {
         if lost {
             sent.records.truncate(self.rng.usize(0..=sent.records.len()));
         }
+        let Some(mut found) = self.keep_others_out(lane, &topic, &mut sent.records) else {
+            return self.fail(
+                lane,
+                sent.session,
+                Failure::Retry { reason: "another writer has raised a fence, or the topic is another one".into() },
+            );
+        };
         let (runs, refused) = self.write(lane, &topic, &sent.records);
+        found.extend(runs);
+        let runs = found;
         let (lane_id, session, range) = (lane.clone(), sent.session, sent.range);
         if lost {
             self.fail(lane, session, Failure::Retry { reason: "no answer".into() });
@@ -180,6 +253,11 @@ impl FakeSink {
 impl Sink for FakeSink {
     type Payload = FakeRecords;
 
+    fn route(&mut self, lane: &LaneId, topic: &TopicName, topic_id: TopicId) {
+        let queue = self.queues.entry(lane.clone()).or_default();
+        (queue.topic, queue.topic_id) = (Some(topic.clone()), topic_id);
+    }
+
     fn produce(&mut self, batch: Batch<FakeRecords>, skip: Vec<SourceOffset>) {
         let queue = self.queues.entry(batch.lane).or_default();
         if queue.failed == Some(batch.session) {
@@ -190,7 +268,7 @@ impl Sink for FakeSink {
         queue.sent.push_back(Sent { session: batch.session, range: batch.range, records });
     }
 
-    fn reset(&mut self, lane: &LaneId, session: Session) {
+    fn reset(&mut self, lane: &LaneId, session: Session, from: TargetOffset) {
         // what is on its way is waited out: some of it lands
         while self.queues.get(lane).is_some_and(|queue| !queue.sent.is_empty()) && self.rng.bool() {
             self.land_one(lane);
@@ -198,11 +276,21 @@ impl Sink for FakeSink {
         let queue = self.queues.entry(lane.clone()).or_default();
         queue.sent.clear();
         (queue.session, queue.failed) = (session, None);
+        (queue.from, queue.fence) = (from, None);
+        queue.tail = Landed::default();
         self.events.push(SinkEvent::ResetDone { lane: lane.clone(), session });
     }
 
     fn close(&mut self, lane: &LaneId) {
         self.queues.remove(lane);
+    }
+
+    fn in_flight(&self) -> usize {
+        self.queues.values().map(|queue| queue.sent.len()).sum()
+    }
+
+    fn abandon(&mut self) {
+        self.queues.values_mut().for_each(|queue| queue.sent.clear());
     }
 
     /// Some of what happened, acknowledgements in any order; what failed comes before what was acknowledged or after it.

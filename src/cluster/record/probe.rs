@@ -1,10 +1,9 @@
 //! Looking at raw batches where rdkafka shows nothing: is this range only markers and aborted records, or can it not be read at all?
 
-use std::collections::HashMap;
-
 use causeway_wire::client::{Fetched, Isolation};
 use causeway_wire::records::{Batches, ControlMarker, DECOMPRESSED_BYTES_MAX, RecordIter};
 
+use crate::cluster::hidden::Hidden;
 use crate::cluster::{Admin, ClusterError};
 use crate::core::batch::SourceRange;
 use crate::core::ids::SourceOffset;
@@ -48,7 +47,7 @@ pub(super) async fn probe(admin: &Admin, topic: &str, partition: i32, from: Sour
 
 /// How far nothing can be seen in what was fetched, or what is wrong with it.
 fn look(fetched: Fetched, from: SourceOffset) -> Probe {
-    let mut hidden = Hidden::new(&fetched);
+    let mut hidden = Hidden::new(&fetched.aborted);
     let mut next = from;
     for batch in Batches::new(fetched.batches) {
         let damaged = |to: i64, detail: String| Probe::Damaged(SourceRange::new(next, SourceOffset(to)), detail);
@@ -76,7 +75,7 @@ fn look(fetched: Fetched, from: SourceOffset) -> Probe {
         if header.attributes.is_control() {
             let marker = records.first().and_then(ControlMarker::from_record);
             hidden.marker(header.producer_id, marker.map(|(marker, _)| marker));
-        } else if !hidden.hides(header.base_offset, header.producer_id, header.attributes.is_transactional()) {
+        } else if !hidden.hides(header) {
             let seen = records.iter().map(|record| header.offset_at(record.offset_delta));
             if let Some(first) = seen.filter(|offset| *offset >= next.get()).min() {
                 return Probe::NothingBefore(SourceOffset(first));
@@ -85,36 +84,6 @@ fn look(fetched: Fetched, from: SourceOffset) -> Probe {
         next = next.max(SourceOffset(end));
     }
     Probe::NothingBefore(next)
-}
-
-/// Aborted transactions of a read-committed fetch: from its first offset to its marker a producer's records are hidden (KIP-98).
-struct Hidden {
-    first_offsets: HashMap<i64, Vec<i64>>,
-}
-
-impl Hidden {
-    fn new(fetched: &Fetched) -> Self {
-        let mut first_offsets: HashMap<i64, Vec<i64>> = HashMap::new();
-        for aborted in &fetched.aborted {
-            first_offsets.entry(aborted.producer_id).or_default().push(aborted.first_offset);
-        }
-        first_offsets.values_mut().for_each(|offsets| offsets.sort_unstable());
-        Hidden { first_offsets }
-    }
-
-    fn hides(&self, base_offset: i64, producer_id: i64, transactional: bool) -> bool {
-        let first = self.first_offsets.get(&producer_id).and_then(|offsets| offsets.first());
-        transactional && first.is_some_and(|first| *first <= base_offset)
-    }
-
-    fn marker(&mut self, producer_id: i64, marker: Option<ControlMarker>) {
-        if marker == Some(ControlMarker::Abort)
-            && let Some(offsets) = self.first_offsets.get_mut(&producer_id)
-            && !offsets.is_empty()
-        {
-            offsets.remove(0);
-        }
-    }
 }
 
 #[cfg(test)]

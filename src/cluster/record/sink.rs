@@ -17,10 +17,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 use super::exact::{self, Exact, Written};
 use super::landed::{judge, owned, runs};
 use super::{Records, base_config};
+use crate::cluster::carried::Carried;
 use crate::cluster::ports::{Sink, SinkEvent};
 use crate::cluster::{Admin, ClusterSpec};
 use crate::core::batch::{Batch, Session, SourceRange};
-use crate::core::ids::{LaneId, SourceOffset, TargetOffset, TopicName};
+use crate::core::ids::{LaneId, SourceOffset, TargetOffset, TopicId, TopicName};
 use crate::core::lane::Failure;
 
 /// Records in librdkafka's queue per producer: past it, batches wait here and the source is not read.
@@ -153,56 +154,6 @@ impl RecordSink {
             events: Vec::new(),
             exact: Exact::new(admin, runtime, &settings.compression),
         })
-    }
-
-    /// Writes `lane` to this topic of the target. Has to be said before the first reset or batch of the lane.
-    pub fn route(&mut self, lane: &LaneId, target_topic: &TopicName) {
-        let slot = match self.lanes.get(lane) {
-            Some(slot) => *slot,
-            None => {
-                let reusable = self.slots.iter().position(|writer| writer.closed && writer.pending.is_empty());
-                let slot = reusable.unwrap_or(self.slots.len());
-                assert!(slot < SLOTS_MAX, "a producer has fewer lanes than a token can tell apart");
-                // numbers of a reused slot go on, so that a late report can never be taken for a new record's
-                let sequence = self.slots.get(slot).map_or(0, |writer| writer.sequence);
-                let writer = Writer {
-                    id: lane.clone(),
-                    topic: String::new(),
-                    session: Session(0),
-                    sequence,
-                    pending: VecDeque::new(),
-                    failed: false,
-                    resetting: false,
-                    closed: false,
-                };
-                if slot == self.slots.len() {
-                    self.slots.push(writer)
-                } else {
-                    self.slots[slot] = writer
-                }
-                self.lanes.insert(lane.clone(), slot);
-                slot
-            }
-        };
-        target_topic.as_str().clone_into(&mut self.slots[slot].topic);
-    }
-
-    /// True while batches wait for room in librdkafka's queue: the source should not be read.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        !self.backlog.is_empty()
-    }
-
-    /// Records sent and not yet answered.
-    #[must_use]
-    pub fn in_flight(&self) -> i32 {
-        self.producer.in_flight_count()
-    }
-
-    /// Drops everything queued and on its way, as a fenced or dying instance must.
-    pub fn abandon(&mut self) {
-        self.backlog.clear();
-        self.producer.purge(PurgeConfig::default().queue().inflight());
     }
 
     /// Hands what waits to librdkafka, as far as it takes it.
@@ -433,10 +384,47 @@ fn push_batch(
 }
 
 impl Sink for RecordSink {
-    type Payload = Records;
+    type Payload = Carried;
 
-    fn produce(&mut self, batch: Batch<Records>, skip: Vec<SourceOffset>) {
+    fn route(&mut self, lane: &LaneId, target_topic: &TopicName, _target_topic_id: TopicId) {
+        let slot = match self.lanes.get(lane) {
+            Some(slot) => *slot,
+            None => {
+                let reusable = self.slots.iter().position(|writer| writer.closed && writer.pending.is_empty());
+                let slot = reusable.unwrap_or(self.slots.len());
+                assert!(slot < SLOTS_MAX, "a producer has fewer lanes than a token can tell apart");
+                // numbers of a reused slot go on, so that a late report can never be taken for a new record's
+                let sequence = self.slots.get(slot).map_or(0, |writer| writer.sequence);
+                let writer = Writer {
+                    id: lane.clone(),
+                    topic: String::new(),
+                    session: Session(0),
+                    sequence,
+                    pending: VecDeque::new(),
+                    failed: false,
+                    resetting: false,
+                    closed: false,
+                };
+                if slot == self.slots.len() {
+                    self.slots.push(writer)
+                } else {
+                    self.slots[slot] = writer
+                }
+                self.lanes.insert(lane.clone(), slot);
+                slot
+            }
+        };
+        target_topic.as_str().clone_into(&mut self.slots[slot].topic);
+    }
+
+    fn produce(&mut self, batch: Batch<Carried>, skip: Vec<SourceOffset>) {
         let Some(&slot) = self.lanes.get(&batch.lane) else { return };
+        let Batch { lane, session, range, ends, summary, payload } = batch;
+        let Carried::Records(payload) = payload else {
+            let reason = "the record engine was handed batches of the batch engine".to_owned();
+            return self.fail(slot, Failure::Bug { reason });
+        };
+        let batch = Batch { lane, session, range, ends, summary, payload };
         if self.slots[slot].session == batch.session && !self.slots[slot].resetting {
             let (batch, skip) = super::sabotage::produce(batch, skip);
             self.backlog.push_back(Queued { slot, batch, skip, next: 0 });
@@ -444,7 +432,7 @@ impl Sink for RecordSink {
         }
     }
 
-    fn reset(&mut self, lane: &LaneId, session: Session) {
+    fn reset(&mut self, lane: &LaneId, session: Session, _from: TargetOffset) {
         let Some(&slot) = self.lanes.get(lane) else { return };
         // a batch that was handed over in part keeps what librdkafka has; the rest is never sent
         let cut = self.backlog.iter().any(|queued| queued.slot == slot && (1..usize::MAX).contains(&queued.next));
@@ -465,10 +453,23 @@ impl Sink for RecordSink {
 
     fn close(&mut self, lane: &LaneId) {
         if let Some(slot) = self.lanes.get(lane).copied() {
-            self.reset(lane, self.slots[slot].session.next());
+            self.reset(lane, self.slots[slot].session.next(), TargetOffset::ZERO);
             self.slots[slot].closed = true;
             self.lanes.remove(lane);
         }
+    }
+
+    fn is_full(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    fn in_flight(&self) -> usize {
+        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
+    }
+
+    fn abandon(&mut self) {
+        self.backlog.clear();
+        self.producer.purge(PurgeConfig::default().queue().inflight());
     }
 
     fn poll(&mut self, max_wait: Duration) -> Vec<SinkEvent> {

@@ -13,6 +13,7 @@ use super::confirm::{Confirm, Confirmed};
 use super::lookup::{Found, LookedUp, look_up};
 use super::probe::Probe;
 use super::{GROUP_ID, Headers, Records, base_config, exact, raw};
+use crate::cluster::carried::Carried;
 use crate::cluster::ends::EndsBoard;
 use crate::cluster::offsets::Partition;
 use crate::cluster::ports::{Source, SourceEvent};
@@ -61,7 +62,7 @@ pub struct RecordSource {
     runtime: tokio::runtime::Handle,
     readers: HashMap<Partition, Reader>,
     found: (SyncSender<LookedUp>, Receiver<LookedUp>),
-    events: Vec<SourceEvent<Records>>,
+    events: Vec<SourceEvent<Carried>>,
     next_check: Instant,
     /// Headers are read, and claims found in them.
     provenance: bool,
@@ -317,7 +318,7 @@ impl RecordSource {
     fn take_confirmed(&mut self) {
         for confirmed in self.confirm.take() {
             match confirmed {
-                Confirmed::Same(batch) => self.events.push(SourceEvent::Batch(batch)),
+                Confirmed::Same(batch) => self.events.push(SourceEvent::Batch(batch.map(Carried::Records))),
                 Confirmed::Other(batch, topic_id) => {
                     let key = key_of(&batch.lane);
                     let ours = |reader: &&mut Reader| reader.session == batch.session && !reader.stopped;
@@ -396,7 +397,7 @@ fn take(
 }
 
 impl Source for RecordSource {
-    type Payload = Records;
+    type Payload = Carried;
 
     fn reset(&mut self, lane: &LaneId, from: SourceOffset, session: Session) {
         let key = key_of(lane);
@@ -447,7 +448,7 @@ impl Source for RecordSource {
         }
     }
 
-    fn poll(&mut self, max_wait: Duration) -> Vec<SourceEvent<Records>> {
+    fn poll(&mut self, max_wait: Duration) -> Vec<SourceEvent<Carried>> {
         self.take_lookups();
         self.take_confirmed();
         let wait = match self.events.is_empty() {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::{
     batch::{Batch, Session, SourceEnds, SourceRange, TargetEnds},
     gap::Gap,
-    ids::{SourceOffset, TopicId},
+    ids::{SourceOffset, TargetOffset, TopicId},
     offset_map::Run,
     progress::{LaneState, Record},
 };
@@ -194,6 +194,8 @@ pub enum Command<P> {
     ResetSink {
         /// The session that starts.
         session: Session,
+        /// Everything before it at the target is part of the lane's map; what lies behind it is not written down.
+        from: TargetOffset,
     },
     /// Stop reading this lane for now (its window is full, or it waits).
     PauseSource,

@@ -403,12 +403,13 @@ impl Lane {
     fn go<P>(&mut self, out: &mut Vec<Command<P>>) {
         let Some(work) = self.work.as_ref() else { return };
         self.read_to = work.position();
+        let from = work.map().target_to();
         self.session = self.session.next();
         self.window.clear();
         self.source_paused = false;
         self.gap_accepted = false;
         self.state = State::Running;
-        out.push(Command::ResetSink { session: self.session });
+        out.push(Command::ResetSink { session: self.session, from });
         out.push(Command::ResetSource { from: self.read_to, session: self.session });
     }
 

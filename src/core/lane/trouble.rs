@@ -3,7 +3,7 @@ use super::{After, Command, Failure, GapPolicy, GenerationPolicy, Lane, POISON_R
 use crate::core::{
     batch::{SourceEnds, SourceRange},
     gap::{Gap, GapCause},
-    ids::{SourceOffset, TopicId, UnixMillis},
+    ids::{SourceOffset, TargetOffset, TopicId, UnixMillis},
     planted::{self, Bug},
     progress::Record,
 };
@@ -140,7 +140,8 @@ impl Lane {
             }
             self.window.clear();
             self.session = self.session.next();
-            out.push(Command::ResetSink { session: self.session });
+            let from = self.work.as_ref().map_or(TargetOffset::ZERO, |work| work.map().target_to());
+            out.push(Command::ResetSink { session: self.session, from });
             out.push(Command::ResetSource { from: self.read_to, session: self.session });
             return;
         }

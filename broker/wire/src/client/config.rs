@@ -10,6 +10,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Kafka's own default for clients.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// More than these would only queue inside the broker, which serves one request of a connection at a time.
+const IN_FLIGHT_MAX: usize = 32;
+
 /// How to reach a cluster, and what to expect of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientConfig {
@@ -23,6 +26,8 @@ pub struct ClientConfig {
     pub request_timeout: Duration,
     /// Largest answer that is read, in bytes.
     pub max_response_bytes: usize,
+    /// Most requests of one connection that wait for their answers; at least 1.
+    pub in_flight_max: usize,
     /// The only cluster to talk to; none accepts the first one met, and then no other.
     pub expected_cluster_id: Option<String>,
 }
@@ -55,6 +60,7 @@ impl Default for ClientConfig {
             connect_timeout: CONNECT_TIMEOUT,
             request_timeout: REQUEST_TIMEOUT,
             max_response_bytes: MAX_RESPONSE_BYTES,
+            in_flight_max: IN_FLIGHT_MAX,
             expected_cluster_id: None,
         }
     }

@@ -11,12 +11,10 @@ use std::time::Duration;
 use tokio::io::{AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Most requests that wait for their answers at a time on one connection; more would only queue inside the broker, which serves one at a time.
-const IN_FLIGHT_MAX: usize = 32;
 /// Buffer of each direction, in bytes: small requests leave in one write, small answers arrive in one read.
 const SOCKET_BUFFER_BYTES: usize = 64 << 10;
 /// Where the correlation ID stands in a request frame: after the length, the key and the version.
@@ -32,8 +30,16 @@ pub(super) struct Connection {
     client_id: String,
     state: Arc<Mutex<State>>,
     out: mpsc::Sender<Outgoing>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     task: AbortHandle,
+}
+
+/// A request that has its place in the connection's order, and whose answer is awaited.
+pub(super) struct Begun {
+    reply: oneshot::Receiver<Result<Bytes, ClientError>>,
+    deadline: Instant,
+    wait: Duration,
+    _permit: OwnedSemaphorePermit,
 }
 
 #[derive(Default)]
@@ -64,7 +70,7 @@ impl Connection {
         stream.set_nodelay(true).map_err(|error| unreachable(error.to_string()))?;
         let (reader, writer) = stream.into_split();
         let state = Arc::new(Mutex::new(State::default()));
-        let (out, queue) = mpsc::channel(IN_FLIGHT_MAX);
+        let (out, queue) = mpsc::channel(config.in_flight_max);
         let task =
             tokio::spawn(run(address.to_owned(), reader, writer, queue, state.clone(), config.max_response_bytes));
         Ok(Self {
@@ -73,7 +79,7 @@ impl Connection {
             client_id: config.client_id.clone(),
             state,
             out,
-            permits: Semaphore::new(IN_FLIGHT_MAX),
+            permits: Arc::new(Semaphore::new(config.in_flight_max)),
             task: task.abort_handle(),
         })
     }
@@ -107,30 +113,58 @@ impl Connection {
         request: &R,
         wait: Duration,
     ) -> Result<R::Response, ClientError> {
-        let mut body = self.call_raw(version, request, wait).await?;
-        R::Response::decode(version, &mut body).map_err(|source| self.undecodable(R::KEY, source))
+        let body = self.call_raw(version, request, wait).await?;
+        self.read::<R>(version, body)
     }
 
     /// Sends a request and waits for the body of its answer, its header taken off.
     pub async fn call_raw<R: Request>(&self, version: i16, request: &R, wait: Duration) -> Result<Bytes, ClientError> {
+        let begun = self.begin(version, request, 0, wait).await?;
+        self.answer::<R>(version, begun).await
+    }
+
+    /// Queues a request of about `size` bytes: those begun one after the other are sent in that order. Waits while too many wait for their answers.
+    pub async fn begin<R: Request>(
+        &self,
+        version: i16,
+        request: &R,
+        size: usize,
+        wait: Duration,
+    ) -> Result<Begun, ClientError> {
         let deadline = Instant::now() + wait;
-        let late = || ClientError::Timeout { address: self.address.clone(), api: R::KEY, after: wait };
-        let mut frame = BytesMut::new();
+        let mut frame = BytesMut::with_capacity(size);
         frame::put_request(&mut frame, version, 0, Some(&self.client_id), request)
             .map_err(|source| ClientError::Encode { api: R::KEY, source })?;
-        let (reply, answer) = oneshot::channel();
-        let exchange = async {
-            let _permit = self.permits.acquire().await.map_err(|_| self.dead())?;
-            self.out.send(Outgoing { frame, reply }).await.map_err(|_| self.dead())?;
-            answer.await.map_err(|_| self.dead())?
+        let (sender, reply) = oneshot::channel();
+        let queued = async {
+            let permit = self.permits.clone().acquire_owned().await.map_err(|_| self.dead())?;
+            self.out.send(Outgoing { frame, reply: sender }).await.map_err(|_| self.dead())?;
+            Ok(permit)
         };
-        let mut body = match timeout_at(deadline, exchange).await {
-            Ok(answer) => answer?,
-            Err(_) => return Err(self.kill(late())),
+        match timeout_at(deadline, queued).await {
+            Ok(permit) => Ok(Begun { reply, deadline, wait, _permit: permit? }),
+            Err(_) => Err(self.late(R::KEY, wait)),
+        }
+    }
+
+    /// Waits for the body of the answer to what was begun, its header taken off.
+    pub async fn answer<R: Request>(&self, version: i16, begun: Begun) -> Result<Bytes, ClientError> {
+        let mut body = match timeout_at(begun.deadline, begun.reply).await {
+            Ok(answer) => answer.map_err(|_| self.dead())??,
+            Err(_) => return Err(self.late(R::KEY, begun.wait)),
         };
         let header_version = R::response_header_version(version);
         ResponseHeader::decode(header_version, &mut body).map_err(|source| self.undecodable(R::KEY, source))?;
         Ok(body)
+    }
+
+    fn late(&self, api: ApiKey, after: Duration) -> ClientError {
+        self.kill(ClientError::Timeout { address: self.address.clone(), api, after })
+    }
+
+    /// The body of an answer, as its message.
+    pub fn read<R: Request>(&self, version: i16, mut body: Bytes) -> Result<R::Response, ClientError> {
+        R::Response::decode(version, &mut body).map_err(|source| self.undecodable(R::KEY, source))
     }
 
     fn undecodable(&self, api: ApiKey, source: DecodeError) -> ClientError {

@@ -34,7 +34,8 @@ pub enum Isolation {
 }
 
 impl Isolation {
-    const fn code(self) -> i8 {
+    /// Its number in a Fetch request.
+    pub const fn code(self) -> i8 {
         match self {
             Self::ReadUncommitted => 0,
             Self::ReadCommitted => 1,

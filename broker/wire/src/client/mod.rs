@@ -16,8 +16,9 @@ mod versions;
 use crate::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use crate::{ApiKey, Request};
 use cluster::Cluster;
-use connection::Connection;
+use connection::{Begun, Connection};
 use pool::Pool;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use cluster::{Partition, Topic};
@@ -127,6 +128,21 @@ impl Client {
         self.exchange(&connection, &request).await
     }
 
+    /// Sends to this node without waiting for the answer. Requests begun one after the other reach the node in that order, as long as its connection
+    /// lives; `size` is about how many bytes the request has.
+    ///
+    /// # Errors
+    /// As [`Client::node`]; nothing was sent then, or the connection is lost.
+    pub async fn begin<R: Request>(&self, id: i32, request: &R, size: usize) -> Result<Answer<R>, ClientError> {
+        if self.node_address(id).is_none() {
+            self.refresh().await?;
+        }
+        let connection = self.node_connection(id).await?;
+        let version = connection.version::<R>(versions::cap(request))?;
+        let begun = connection.begin(version, request, size, self.inner.config.request_timeout).await?;
+        Ok(Answer { connection, version, begun, of: PhantomData })
+    }
+
     /// Highest version of the API that this node and we both speak.
     ///
     /// # Errors
@@ -189,6 +205,31 @@ impl Client {
 
     fn cluster(&self) -> MutexGuard<'_, Cluster> {
         self.inner.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The answer to a request that was sent by [`Client::begin`].
+pub struct Answer<R> {
+    connection: Arc<Connection>,
+    version: i16,
+    begun: Begun,
+    of: PhantomData<fn() -> R>,
+}
+
+impl<R: Request> Answer<R> {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// The exchange failed: whether the request took effect is not known.
+    pub async fn take(self) -> Result<R::Response, ClientError> {
+        let body = self.connection.answer::<R>(self.version, self.begun).await?;
+        self.connection.read::<R>(self.version, body)
+    }
+}
+
+impl<R> std::fmt::Debug for Answer<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer").field("version", &self.version).finish_non_exhaustive()
     }
 }
 

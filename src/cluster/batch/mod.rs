@@ -1,0 +1,88 @@
+//! The batch engine: whole record batches from one cluster to the other, unread.
+//!
+//! Only a batch's header is looked into and rewritten (base offset, attributes, producer); its records travel as they lie in the source's log, so
+//! damage on the way still shows at the target. What a target would refuse or tear (holes left by compaction, records to leave out, append times,
+//! more bytes than it takes) goes through `rewrite` instead, batch by batch.
+//!
+//! With exactly-once delivery a lane writes under a producer that belongs to a `transactional.id` (ADR 0006): after every reset `fence` makes the
+//! target refuse whatever an older writer has on its way, and `tail` finds what that one had landed, so that it is not written again.
+
+mod budget;
+mod courier;
+mod fence;
+mod fetcher;
+mod piece;
+mod rewrite;
+mod sink;
+mod source;
+mod steward;
+mod tail;
+mod verdict;
+mod wake;
+mod writer;
+
+pub use piece::Pieces;
+pub use sink::BatchSink;
+pub use source::BatchSource;
+
+use std::time::Duration;
+
+use causeway_wire::client::{Client, ClientConfig};
+
+use self::budget::Budget;
+use self::fence::Fence;
+use self::wake::Wake;
+use super::ends::EndsBoard;
+use super::{Admin, ClusterError};
+use crate::core::ids::FlowName;
+
+/// Longest wait for an answer to Fetch and Produce: above a broker's own waits, below what people take for a hang.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Requests of one connection on their way: with small batches of few partitions, 256 x 16 KB at 100 ms are 40 MB/s.
+const IN_FLIGHT_MAX: usize = 256;
+
+/// The connections of a flow's batch engine. They are its own: a long poll would hold up whatever shares its connection.
+#[derive(Debug, Clone)]
+pub struct BatchEngine {
+    source: (Admin, Client),
+    target: (Admin, Client),
+    transactional_id: Option<String>,
+}
+
+impl BatchEngine {
+    /// Connects to both clusters. `exactly_once` keeps older writers of the flow out; without it a crash may double the last records.
+    ///
+    /// # Errors
+    /// A cluster is not reached, or is another one by now.
+    pub async fn connect(
+        source: &Admin,
+        target: &Admin,
+        flow: &FlowName,
+        exactly_once: bool,
+    ) -> Result<Self, ClusterError> {
+        let transactional_id = exactly_once.then(|| fence::transactional_id(flow, source.cluster_id()));
+        let (from, to) = tokio::try_join!(connect(source), connect(target))?;
+        Ok(BatchEngine { source: (source.clone(), from), target: (target.clone(), to), transactional_id })
+    }
+
+    /// Both ends, for one pipeline with all lanes of the flow.
+    #[must_use]
+    pub fn ends(&self, board: EndsBoard, runtime: &tokio::runtime::Handle) -> (BatchSource, BatchSink) {
+        let (wake, budget) = (Wake::default(), Budget::default());
+        let (admin, client) = self.source.clone();
+        let source = BatchSource::new(admin, client, board, budget, wake.clone(), runtime);
+        let (admin, client) = self.target.clone();
+        let fence = Fence::new(admin.clone(), client.clone(), self.transactional_id.clone());
+        (source, BatchSink::new(admin, client, fence, wake, runtime))
+    }
+}
+
+async fn connect(admin: &Admin) -> Result<Client, ClusterError> {
+    let config = ClientConfig {
+        request_timeout: REQUEST_TIMEOUT,
+        in_flight_max: IN_FLIGHT_MAX,
+        expected_cluster_id: Some(admin.cluster_id().to_string()),
+        ..admin.client().config().clone()
+    };
+    Client::connect(config).await.map_err(|error| admin.fail(error))
+}

@@ -1,0 +1,128 @@
+//! The task behind a sink that makes lanes ready to write: finds their leaders, raises fences, and keeps a courier per broker.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::sink::{Lanes, Shared};
+use super::writer::{Phase, Writer};
+use crate::core::batch::Session;
+use crate::core::ids::{LaneId, TopicId};
+use crate::core::lane::Failure;
+
+/// Gathers lanes that open together, so that they share a fence.
+const GATHER: Duration = Duration::from_millis(5);
+/// Between two looks at lanes without a leader.
+const LOOK_WAIT: Duration = Duration::from_millis(250);
+/// Lanes behind one fence: each gets a marker, and has its tail read.
+const LANES_PER_FENCE: usize = 1_000;
+
+/// Serves lanes until dropped.
+pub(super) async fn keep(shared: Arc<Shared>) {
+    let mut couriers: HashMap<i32, AbortHandle> = HashMap::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        let _looked_long_enough = tokio::time::timeout(LOOK_WAIT, shared.wanting.notified()).await;
+        tokio::time::sleep(GATHER).await;
+        for (lane, session) in find_leaders(&shared).await {
+            let reason = "the target topic is another one of the same name".to_owned();
+            shared.fail(&lane, session, Failure::Retry { reason });
+        }
+        raise_fences(&shared).await;
+        for leader in leaders(&shared) {
+            if couriers.get(&leader).is_none_or(AbortHandle::is_finished) {
+                couriers.insert(leader, tasks.spawn(super::courier::run(shared.clone(), leader)));
+            }
+        }
+        put_all(&shared);
+        while tasks.try_join_next().is_some() {}
+    }
+}
+
+fn leaders(shared: &Shared) -> Vec<i32> {
+    let mut leaders: Vec<i32> = shared.lanes().writers.values().filter_map(|writer| writer.leader).collect();
+    leaders.sort_unstable();
+    leaders.dedup();
+    leaders
+}
+
+/// Lanes that got a leader or a fence by now go into the queue of their courier.
+fn put_all(shared: &Shared) {
+    let mut lanes = shared.lanes();
+    let due: Vec<LaneId> =
+        lanes.writers.values().filter(|writer| writer.is_due()).map(|writer| writer.id.clone()).collect();
+    if !due.is_empty() {
+        due.iter().for_each(|lane| {
+            lanes.put(lane);
+        });
+        drop(lanes);
+        shared.due.notify_waiters();
+    }
+}
+
+/// Looks up the leaders of lanes that have none; answers lanes whose topic is another one by now.
+async fn find_leaders(shared: &Shared) -> Vec<(LaneId, Session)> {
+    let wants = |writer: &&Writer| writer.leader.is_none() && !writer.queue.is_empty();
+    let mut topics: Vec<String> =
+        shared.lanes().writers.values().filter(wants).map(|writer| writer.topic.clone()).collect();
+    topics.sort_unstable();
+    topics.dedup();
+    if topics.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    if let Err(error) = shared.client.metadata(Some(&names)).await {
+        tracing::debug!(%error, "leaders of the target");
+    }
+    let mut replaced = Vec::new();
+    let Lanes { writers, .. } = &mut *shared.lanes();
+    for writer in writers.values_mut().filter(|writer| writer.leader.is_none()) {
+        let Some(topic) = shared.client.topic(&writer.topic) else { continue };
+        if writer.topic_id.may_be(TopicId(topic.id.0)) {
+            writer.leader = topic.partitions.get(&writer.id.partition.0).and_then(|partition| partition.leader);
+        } else {
+            replaced.push((writer.id.clone(), writer.session));
+        }
+    }
+    replaced
+}
+
+/// One fence for every lane that has something to write and none yet.
+async fn raise_fences(shared: &Shared) {
+    let wanting: Vec<(LaneId, Session, super::fence::Place)> = {
+        let mut lanes = shared.lanes();
+        let open = |writer: &&mut Writer| writer.phase == Phase::Open && !writer.queue.is_empty();
+        let open = lanes.writers.values_mut().filter(open).take(LANES_PER_FENCE);
+        open.map(|writer| {
+            writer.phase = Phase::Fencing;
+            (writer.id.clone(), writer.session, writer.place())
+        })
+        .collect()
+    };
+    if wanting.is_empty() {
+        return;
+    }
+    let places: Vec<_> = wanting.iter().map(|(_, _, place)| place.clone()).collect();
+    let began = std::time::Instant::now();
+    let raised = shared.fence.raise(&places).await;
+    tracing::debug!(lanes = places.len(), elapsed = ?began.elapsed(), raised = raised.is_ok(), "fence");
+    match raised {
+        Ok((producer, tails)) => {
+            for ((lane, session, _), tail) in wanting.into_iter().zip(tails) {
+                match tail {
+                    Ok(tail) => {
+                        let mut lanes = shared.lanes();
+                        let waits = |writer: &&mut Writer| writer.session == session && writer.phase == Phase::Fencing;
+                        if let Some(writer) = lanes.writers.get_mut(&lane).filter(waits) {
+                            writer.fenced(producer, tail);
+                        }
+                    }
+                    Err(failure) => shared.fail(&lane, session, failure),
+                }
+            }
+        }
+        Err(failure) => wanting.into_iter().for_each(|(lane, session, _)| shared.fail(&lane, session, failure.clone())),
+    }
+}

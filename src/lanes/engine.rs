@@ -1,0 +1,53 @@
+//! Which engine a flow runs on, and what it promises about duplicates.
+
+use crate::config::valid::{Delivery, Engine, Flow};
+
+/// The engine of a flow, its delivery, and why it is this engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// The engine.
+    pub engine: Engine,
+    /// What is promised about duplicates.
+    pub delivery: Delivery,
+    /// Why this engine, for people.
+    pub why: &'static str,
+}
+
+/// What a flow asks for cannot be done together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CannotChoose {
+    /// Records of a flow on a cycle carry provenance, which whole batches do not take.
+    #[error(
+        "the flow lies on a cycle of identity flows: its records carry provenance, which engine = \"batch\" cannot add; leave `engine` out"
+    )]
+    BatchOnACycle,
+    /// Only the batch engine writes exactly once.
+    #[error(
+        "the flow lies on a cycle of identity flows, which the record engine copies, at least once; exactly-once is not supported there yet"
+    )]
+    ExactlyOnceOnACycle,
+}
+
+/// Chooses: records one by one unless the flow asks for whole batches, or for what only they give. `cyclic`: the flow lies on a cycle of identity
+/// flows.
+///
+/// # Errors
+/// The flow asks for what its place in the graph rules out.
+pub fn choose(flow: &Flow, cyclic: bool) -> Result<Choice, CannotChoose> {
+    let records = |why| Choice { engine: Engine::Record, delivery: Delivery::AtLeastOnce, why };
+    let batches = |delivery: Option<Delivery>, why| Choice {
+        engine: Engine::Batch,
+        delivery: delivery.unwrap_or(Delivery::ExactlyOnce),
+        why,
+    };
+    match (flow.engine, flow.delivery) {
+        (Some(Engine::Batch), _) if cyclic => Err(CannotChoose::BatchOnACycle),
+        (_, Some(Delivery::ExactlyOnce)) if cyclic => Err(CannotChoose::ExactlyOnceOnACycle),
+        (None, _) if cyclic => Ok(records("it lies on a cycle of identity flows, and its records carry provenance")),
+        // the configuration refuses exactly-once together with this engine
+        (Some(Engine::Record), _) => Ok(records("the configuration says so")),
+        (Some(Engine::Batch), delivery) => Ok(batches(delivery, "the configuration says so")),
+        (None, Some(Delivery::ExactlyOnce)) => Ok(batches(flow.delivery, "exactly-once is asked for")),
+        (None, _) => Ok(records("nothing else is asked for")),
+    }
+}
