@@ -97,6 +97,7 @@ pub const HONOURED: &[BrokerKey] = &[
     fixed("log.flush", Kind::Enum(&["ack", "interval", "os"]), "ack"),
     live("log.flush.interval.messages", Kind::Long(1, MAX), "9223372036854775807"),
     live_unset("log.flush.interval.ms", Kind::Long(0, MAX)),
+    fixed("log.flush.scheduler.interval.ms", Kind::Long(1, MAX), "9223372036854775807"),
     live("log.index.interval.bytes", Kind::Int(0, IMAX), "4096"),
     live("log.index.size.max.bytes", Kind::Int(4, IMAX), "10485760"),
     live("log.message.timestamp.after.max.ms", Kind::Long(0, MAX), "3600000"),
