@@ -81,7 +81,9 @@ impl Rec {
 }
 
 pub async fn client(bootstrap: &str) -> Client {
-    Client::connect(ClientConfig::new([bootstrap])).await.unwrap()
+    // a disk that is busy with somebody else's work holds up a broker for seconds
+    let config = ClientConfig { connect_timeout: SOON, ..ClientConfig::new([bootstrap]) };
+    Client::connect(config).await.unwrap()
 }
 
 /// Everything that a partition holds, in order.
