@@ -52,6 +52,19 @@ async fn every_shape_and_codec_crosses_unchanged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn at_least_once_needs_no_fence() {
+    let world = World::start().await;
+    world.east.create("t", 1, &[]).await;
+    world.east.fill("t", 0, 0, 500).await;
+    let daemon = world.daemon("engine = \"batch\"\ndelivery = \"at-least-once\"");
+    wait_position(&daemon, "t", 0, 500).await;
+    assert_eq!(world.west.end("t", 0).await, 500, "no marker, and nothing twice");
+    assert_eq!(world.west.numbers("t", 0).await, (0..500).collect::<Vec<_>>());
+    assert_eq!(flow(&daemon).delivery.as_deref(), Some("at-least-once"));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_begins_in_the_middle_of_a_batch_copies_the_rest_of_it() {
     let world = World::start().await;
     world.east.create("t", 1, &[]).await;

@@ -18,12 +18,17 @@ const BROKER: &str = "log.segment.bytes=1048576\nlog.cleaner.backoff.ms=100\nlog
 const TOPICS: [&str; 3] = ["every-codec", "transactions", "compacted"];
 const RECORDS: usize = 4000;
 
+/// Both brokers' settings. Metadata lies in a folder of its own, as where a busy cluster keeps it on another disk.
+fn settings(dir: &Path) -> String {
+    format!("{BROKER}metadata.log.dir={}\n", dir.join("metadata").display())
+}
+
 /// Our broker on a directory that is there already.
 fn ours(dir: &Path, data: &Path, turn: u32) -> (Background, String) {
     let bootstrap = format!("127.0.0.1:{}", free_port());
     let mut command = vec![support::process::CAUSEWAY.to_owned(), "broker".to_owned()];
-    let settings = [format!("listeners=PLAINTEXT://{bootstrap}"), format!("log.dirs={}", data.display())];
-    for setting in settings.into_iter().chain(BROKER.lines().map(str::to_owned)) {
+    let own = [format!("listeners=PLAINTEXT://{bootstrap}"), format!("log.dirs={}", data.display())];
+    for setting in own.into_iter().chain(settings(dir).lines().map(str::to_owned)) {
         command.extend(["--override".to_owned(), setting]);
     }
     let process = Background::spawn(&command, &dir.join(format!("ours-{turn}.log")));
@@ -112,7 +117,7 @@ fn kafka_and_the_included_broker_take_turns_on_one_directory() {
         return skip("one directory, two brokers", &why);
     }
     let dir = tempfile::tempdir().unwrap();
-    let mut kafka = Kafka::start_with(dir.path(), "data", BROKER);
+    let mut kafka = Kafka::start_with(dir.path(), "data", &settings(dir.path()));
     let data = dir.path().join("data");
     load::create_topic(&kafka.bootstrap, "every-codec", 1, &[("segment.bytes", "1048576")]);
     load::create_topic(&kafka.bootstrap, "transactions", 1, &[]);

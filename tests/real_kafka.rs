@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use support::flow::{assert_copied, assert_followed, failover, init};
 use support::kafka::{self, Kafka};
+use support::mirror::{FLOW, lanes, wait_status};
 use support::process::{Broker, Daemon};
 use support::{free_port, load, read, skip};
 
@@ -60,6 +61,37 @@ fn a_hundred_thousand_records_cross_between_real_clusters_and_a_group_fails_over
     failover("east-to-west", &daemon);
     assert_followed(&west.bootstrap, "billing", "orders", &orders, &copied_orders);
     assert_followed(&west.bootstrap, "billing", "payments", &payments, &copied_payments);
+}
+
+#[test]
+fn f25_exactly_once_between_real_clusters_doubles_nothing_when_the_daemon_is_killed() {
+    let Some(_turn) = turn("exactly once between real clusters") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (east, west) = (Kafka::start(dir.path(), "east"), Kafka::start(dir.path(), "west"));
+    for topic in ["orders", "payments"] {
+        load::create_topic(&east.bootstrap, topic, PARTITIONS, &[]);
+    }
+    load::fill_transactions(&east.bootstrap, "payments", PARTITIONS, 1000, 2);
+    let text = init(&east.bootstrap, &west.bootstrap, "active-passive")
+        .replace("naming = ", "delivery = \"exactly-once\"\nnaming = ");
+    for round in 1..=4 {
+        load::fill(&east.bootstrap, "orders", PARTITIONS, RECORDS / 10, round);
+        let daemon = Daemon::start(dir.path(), &text);
+        let wanted = i64::try_from(round).unwrap() * 2_000;
+        support::wait_for("some records more at the target", support::flow::CATCH_UP_MAX, || {
+            (read::end_offsets(&west.bootstrap, "orders")? >= wanted).then_some(())
+        });
+        daemon.process.kill();
+    }
+    let daemon = Daemon::start(dir.path(), &text);
+    for topic in ["orders", "payments"] {
+        // markers of the fences count in the target's offsets, so those alone do not tell when all is there
+        wait_status(&daemon, FLOW, "every lane caught up", |flow| {
+            let lanes = lanes(flow, topic);
+            (lanes.len() == 4 && lanes.iter().all(|lane| lane["caught_up"] == true)).then_some(())
+        });
+        assert_copied(&east.bootstrap, &west.bootstrap, topic);
+    }
 }
 
 #[test]

@@ -123,6 +123,11 @@ pub struct Batch<P> {
 }
 
 impl<P> Batch<P> {
+    /// The batch without its payload, and the payload.
+    pub fn take(self) -> (Batch<()>, P) {
+        let Batch { lane, session, range, ends, summary, payload } = self;
+        (Batch { lane, session, range, ends, summary, payload: () }, payload)
+    }
     /// The same batch around another payload.
     pub fn map<Q>(self, f: impl FnOnce(P) -> Q) -> Batch<Q> {
         let Batch { lane, session, range, ends, summary, payload } = self;

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 
 use super::{
     ids::{SourceOffset, TargetOffset},
-    offset_map::Run,
+    offset_map::{Run, push_run},
 };
 
 /// Records of our own behind the durable place, as digests, in the order in which they landed.
@@ -57,7 +57,9 @@ impl Landed {
             let first = TargetOffset(target.get() - dropped.len() as i64).max(self.from);
             let room = usize::try_from(target.since(first)).unwrap_or(usize::MAX);
             let places = dropped.drain(..).take(room).zip((0..).map(|n| first.plus(n)));
-            places.chain([(*source, target)]).for_each(|(source, target)| push(&mut runs, source, target));
+            places
+                .chain([(*source, target)])
+                .for_each(|(source, target)| push_run(&mut runs, Run::new(source, 1, target)));
             self.from = target.next();
             done = index + 1;
         }
@@ -65,14 +67,6 @@ impl Landed {
             self.records.clear();
         }
         (done, runs)
-    }
-}
-
-fn push(runs: &mut Vec<Run>, source: SourceOffset, target: TargetOffset) {
-    let run = Run::new(source, 1, target);
-    match runs.last_mut() {
-        Some(last) if last.continued_by(&run) => last.source_last = run.source_last,
-        _ => runs.push(run),
     }
 }
 

@@ -49,6 +49,14 @@ impl Run {
     }
 }
 
+/// Adds a run behind the others: as part of the last one where it goes on on both sides, else as one of its own.
+pub fn push_run(runs: &mut Vec<Run>, run: Run) {
+    match runs.last_mut() {
+        Some(last) if last.continued_by(&run) => last.source_last = run.source_last,
+        _ => runs.push(run),
+    }
+}
+
 /// How sure a translation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -210,10 +218,7 @@ impl OffsetMap {
             self.cut_source(from);
         }
         for &run in runs {
-            match self.runs.last_mut() {
-                Some(last) if last.continued_by(&run) => last.source_last = run.source_last,
-                _ => self.runs.push(run),
-            }
+            push_run(&mut self.runs, run);
             self.target_to = run.target_last().next();
         }
         self.covered_to = to.max(from);

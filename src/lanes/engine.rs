@@ -51,3 +51,42 @@ pub fn choose(flow: &Flow, cyclic: bool) -> Result<Choice, CannotChoose> {
         (None, _) => Ok(records("nothing else is asked for")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn flow(more: &str) -> Flow {
+        let text = format!(
+            "[clusters.east]\nbootstrap = \"a:1\"\n[clusters.west]\nbootstrap = \"b:1\"\n\
+             [[flows]]\nname = \"f\"\nfrom = \"east\"\nto = \"west\"\ntopics = {{ include = [\"*\"] }}\n{more}\n"
+        );
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("c.toml");
+        std::fs::write(&file, text).expect("a file");
+        let loaded = config::load_from(&config::Sources { file, ..Default::default() });
+        loaded.expect("a valid configuration").config.flows[0].clone()
+    }
+
+    fn chosen(more: &str, cyclic: bool) -> Result<(Engine, Delivery), CannotChoose> {
+        choose(&flow(more), cyclic).map(|choice| (choice.engine, choice.delivery))
+    }
+
+    #[test]
+    fn batches_are_chosen_where_they_or_what_only_they_give_is_asked_for() {
+        assert_eq!(chosen("", false), Ok((Engine::Record, Delivery::AtLeastOnce)));
+        assert_eq!(chosen("delivery = \"at-least-once\"", false), Ok((Engine::Record, Delivery::AtLeastOnce)));
+        assert_eq!(chosen("delivery = \"exactly-once\"", false), Ok((Engine::Batch, Delivery::ExactlyOnce)));
+        assert_eq!(chosen("engine = \"batch\"", false), Ok((Engine::Batch, Delivery::ExactlyOnce)));
+        let both = "engine = \"batch\"\ndelivery = \"at-least-once\"";
+        assert_eq!(chosen(both, false), Ok((Engine::Batch, Delivery::AtLeastOnce)));
+    }
+
+    #[test]
+    fn a_cycle_takes_records_one_by_one_and_refuses_the_rest_by_name() {
+        assert_eq!(chosen("", true), Ok((Engine::Record, Delivery::AtLeastOnce)));
+        assert_eq!(chosen("engine = \"batch\"", true), Err(CannotChoose::BatchOnACycle));
+        assert_eq!(chosen("delivery = \"exactly-once\"", true), Err(CannotChoose::ExactlyOnceOnACycle));
+    }
+}

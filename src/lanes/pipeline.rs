@@ -66,6 +66,8 @@ pub struct Pipeline {
     pub(super) waiting_asks: VecDeque<Ask>,
     pub(super) waiting_words: VecDeque<FromPipeline>,
     pub(super) next_tick: Instant,
+    /// When the first of the lanes that back off is due; `None`: none does.
+    pub(super) next_timer: Option<Instant>,
     pub(super) stopping: Option<Instant>,
     pub(super) fenced: bool,
     pub(super) guard: Option<Guard>,
@@ -95,6 +97,7 @@ impl Pipeline {
             waiting_asks: VecDeque::new(),
             waiting_words: VecDeque::new(),
             next_tick: Instant::now(),
+            next_timer: None,
             stopping: None,
             fenced: false,
             guard,
@@ -228,7 +231,10 @@ impl Pipeline {
                 self.waiting_asks.push_back(Ask { lane: id.clone(), ticket, records, reply: self.mailbox.clone() });
             }
             Command::ReportGap(gap) => slot.report_gap(&gap, &self.shared),
-            Command::Backoff { reason, .. } => slot.back_off(reason, &self.shared),
+            Command::Backoff { reason, .. } => {
+                slot.back_off(reason, &self.shared);
+                self.next_timer = self.next_timer.into_iter().chain(slot.retry_at).min();
+            }
             Command::Reopen => self.waiting_words.push_back(FromPipeline::Reopen(id.clone())),
             Command::NextGeneration { topic_id, own_target } => {
                 let lane = id.clone();
@@ -243,12 +249,12 @@ impl Pipeline {
 
     /// A batch of a flow on a cycle is judged first; one that has to wait holds back what follows it, and the source.
     fn fetched(&mut self, id: &LaneId, batch: Batch<Carried>) {
-        let Batch { lane, session, range, ends, summary, payload } = batch;
+        let (batch, payload) = batch.take();
         let batch = match payload {
-            Carried::Records(payload) if self.guard.is_some() => Batch { lane, session, range, ends, summary, payload },
+            Carried::Records(records) if self.guard.is_some() => batch.map(|()| records),
             // only the record engine runs on a cycle
             payload => {
-                let batch = Batch { lane, session, range, ends, summary, payload };
+                let batch = batch.map(|()| payload);
                 return self.drive(id, Event::Fetched { batch, suppressed: Vec::new() });
             }
         };
@@ -390,6 +396,10 @@ impl Pipeline {
 
     fn fire_timers(&mut self) {
         let now = Instant::now();
+        // looked at on every turn: lanes are only if one of them is due
+        if self.next_timer.is_none_or(|at| at > now) {
+            return;
+        }
         let due = |slot: &&mut Slot| slot.retry_at.is_some_and(|at| at <= now);
         let due: Vec<LaneId> = self
             .slots
@@ -400,6 +410,7 @@ impl Pipeline {
                 slot.lane.id().clone()
             })
             .collect();
+        self.next_timer = self.slots.values().filter_map(|slot| slot.retry_at).min();
         for lane in due {
             self.drive(&lane, Event::RetryNow);
         }

@@ -94,6 +94,10 @@ const DOCS: &[(&str, &str)] = &[
     ("message.timestamp.after.max.ms", "How far a record's timestamp may lie in the future."),
     ("message.timestamp.before.max.ms", "How far a record's timestamp may lie in the past."),
     ("message.timestamp.type", "Whose clock counts: the producer's (CreateTime) or the broker's (LogAppendTime)."),
+    (
+        "metadata.log.dir",
+        "Where the metadata of a directory that Apache Kafka wrote is looked for first, when it is taken over.",
+    ),
     ("metrics", "Prefixes of the names of the metrics wanted."),
     ("min.cleanable.dirty.ratio", "Share of a log that must be uncompacted before it is compacted."),
     ("min.compaction.lag.ms", "Shortest time a record stays uncompacted."),

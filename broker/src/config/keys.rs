@@ -121,6 +121,7 @@ pub const HONOURED: &[BrokerKey] = &[
     live("max.connections.per.ip.overrides", Kind::AddressCounts, ""),
     fixed("max.request.partition.size.limit", Kind::Int(1, IMAX), "2000"),
     live("message.max.bytes", Kind::Int(0, IMAX), "1048588"),
+    unset("metadata.log.dir", Kind::Str),
     live("min.insync.replicas", Kind::Int(1, IMAX), "1"),
     fixed("node.id", Kind::Int(0, IMAX), "1"),
     fixed("num.partitions", Kind::Int(1, IMAX), "1"),
@@ -235,6 +236,30 @@ mod tests {
                 key.kind.check(key.name, default).unwrap();
             }
         }
+    }
+
+    /// Every file of the broker below `dir`, joined.
+    fn sources(dir: &std::path::Path) -> String {
+        let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let read = |path: std::path::PathBuf| match path.is_dir() {
+            true => sources(&path),
+            false => std::fs::read_to_string(path).unwrap(),
+        };
+        entries.map(read).collect()
+    }
+
+    #[test]
+    fn every_setting_that_is_read_is_honoured() {
+        let text = sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+        let read: Vec<&str> = [".number(\"", ".flag(\"", ".text(\""]
+            .iter()
+            .flat_map(|call| text.split(call).skip(1))
+            .filter_map(|rest| rest.split('"').next())
+            .filter(|name| name.contains('.'))
+            .collect();
+        assert!(read.len() > 20, "the calls are found: {read:?}");
+        let strange: Vec<&&str> = read.iter().filter(|name| find(name).is_none()).collect();
+        assert!(strange.is_empty(), "read and not in the registry, so the reader would panic: {strange:?}");
     }
 
     #[test]

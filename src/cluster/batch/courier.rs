@@ -10,7 +10,7 @@ use causeway_wire::client::{Answer, ClientError};
 use causeway_wire::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
 };
-use causeway_wire::records::{HEADER_BYTES, HeaderPatch, RecordError, recrc_header};
+use causeway_wire::records::{HeaderPatch, RecordError, recrc_header};
 use causeway_wire::{ErrorCode, Uuid};
 use tokio::sync::{Notify, mpsc};
 
@@ -138,7 +138,7 @@ fn take(shared: &Shared, leader: i32) -> Option<(Load, ProduceRequest)> {
         if load.bytes >= REQUEST_BYTES_MAX {
             break;
         }
-        let Some((lane, session, group)) = next_in_line(shared, leader) else { continue };
+        let Some((lane, session, group)) = next_in_line(shared, leader, &load) else { continue };
         let outcome = fit(shared, &lane, session, group);
         let mut lanes = shared.lanes();
         let Some(writer) = lanes.writers.get_mut(&lane) else { continue };
@@ -148,11 +148,10 @@ fn take(shared: &Shared, leader: i32) -> Option<(Load, ProduceRequest)> {
             match signed {
                 Ok(records) => {
                     load.bytes += records.len();
-                    let topic_id = Uuid(writer.topic_id.0);
-                    let (topic, partition) = (writer.topic.clone(), lane.partition.0);
-                    add(&mut topics, &topic, topic_id, partition, records);
+                    let place = place(writer);
+                    add(&mut topics, &place, records);
                     let sent = Sent { lane: lane.clone(), session, number: queued.number, piece: queued.piece.clone() };
-                    load.sent.insert((topic_id, topic, partition), sent);
+                    load.sent.insert(place, sent);
                 }
                 Err(error) => {
                     drop(lanes);
@@ -181,20 +180,31 @@ fn take(shared: &Shared, leader: i32) -> Option<(Load, ProduceRequest)> {
 }
 
 /// The next lane of the courier, and what it has to write: one piece, or several tiny ones of one batch, which are worth being made one.
-fn next_in_line(shared: &Shared, leader: i32) -> Option<(LaneId, Session, Vec<Queued>)> {
+///
+/// A partition stands in a request once, whoever asks for it: of two batches for it brokers keep the last one only, and answer that all is well.
+fn next_in_line(shared: &Shared, leader: i32, load: &Load) -> Option<(LaneId, Session, Vec<Queued>)> {
     let mut lanes = shared.lanes();
     let lane = lanes.due.get_mut(&leader)?.pop_front()?;
     let writer = lanes.writers.get_mut(&lane)?;
+    if load.sent.contains_key(&place(writer)) {
+        lanes.due.entry(leader).or_default().push_back(lane);
+        return None;
+    }
     let group = if writer.phase == Phase::Ready { writer.next_group() } else { Vec::new() };
     writer.in_hand = !group.is_empty();
     writer.in_hand.then_some((lane, writer.session, group))
 }
 
-fn add(topics: &mut Vec<TopicProduceData>, topic: &str, topic_id: Uuid, partition: i32, records: Bytes) {
-    let data = PartitionProduceData { index: partition, records: Some(records) };
-    match topics.iter_mut().find(|known| known.name == topic) {
+/// A lane's partition, as a request names it.
+fn place(writer: &Writer) -> (Uuid, String, i32) {
+    (Uuid(writer.topic_id.0), writer.topic.clone(), writer.id.partition.0)
+}
+
+fn add(topics: &mut Vec<TopicProduceData>, (topic_id, name, partition): &(Uuid, String, i32), records: Bytes) {
+    let data = PartitionProduceData { index: *partition, records: Some(records) };
+    match topics.iter_mut().find(|known| known.name == *name && known.topic_id == *topic_id) {
         Some(known) => known.partition_data.push(data),
-        None => topics.push(TopicProduceData { name: topic.to_owned(), topic_id, partition_data: vec![data] }),
+        None => topics.push(TopicProduceData { name: name.clone(), topic_id: *topic_id, partition_data: vec![data] }),
     }
 }
 
@@ -203,7 +213,6 @@ fn signed(piece: &Piece, producer: (i64, i16, i32)) -> Result<Bytes, RecordError
     let mut bytes = BytesMut::with_capacity(piece.view.bytes.len());
     bytes.extend_from_slice(&piece.view.bytes);
     recrc_header(&mut bytes[..], &HeaderPatch::pass_through(&piece.view.header, producer))?;
-    debug_assert!(bytes.len() >= HEADER_BYTES);
     Ok(bytes.freeze())
 }
 

@@ -5,6 +5,7 @@
 //! also the proof: whoever has read it has read everything that had landed before it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use causeway_wire::client::{Client, ClientError, Isolation, ProducerId, TIMESTAMP_EARLIEST};
@@ -15,6 +16,7 @@ use causeway_wire::messages::end_txn::EndTxnRequest;
 use causeway_wire::messages::init_producer_id::InitProducerIdRequest;
 use causeway_wire::records::{BatchHeader, Batches};
 use causeway_wire::{ApiKey, ErrorCode};
+use tokio::sync::Semaphore;
 
 use super::tail::{RECORDS_MAX, Tail};
 use crate::cluster::{Admin, ClusterError};
@@ -23,7 +25,7 @@ use crate::core::lane::Failure;
 
 /// The fence's transaction holds nothing; were its owner to die in the middle of it, the coordinator ends it after so long.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest try at one fence, its reads included: its lanes try again later, others go on.
+/// Longest try at one fence, or at reading one tail: its lanes try again later, others go on.
 const FENCE_MAX: Duration = Duration::from_secs(15);
 /// Between two questions to a coordinator that is busy with the transaction before.
 const BUSY_WAIT: Duration = Duration::from_millis(20);
@@ -54,46 +56,45 @@ pub(super) struct Fence {
     client: Client,
     /// `None`: at least once. Lanes get a producer of their own and nobody is kept out.
     transactional_id: Option<String>,
+    reads: Arc<Semaphore>,
 }
 
-/// What a fence found out about a lane.
-pub(super) type Fenced = Result<Tail, Failure>;
+/// A fence that is up.
+#[derive(Debug)]
+pub(super) struct Raised {
+    /// Under which the lanes behind it write.
+    pub producer: ProducerId,
+    /// Partitions that the target refused to fence.
+    pub refused: BTreeMap<(String, i32), Failure>,
+}
 
 impl Fence {
     /// A fence of this name at the cluster of `admin`; `client` has connections to it for itself.
     #[must_use]
     pub fn new(admin: Admin, client: Client, transactional_id: Option<String>) -> Self {
-        Fence { admin, client, transactional_id }
+        Fence { admin, client, transactional_id, reads: Arc::new(Semaphore::new(READS_MAX)) }
     }
 
-    /// Keeps older writers out of these places, and finds what they had landed there. The answers come in the order of the places.
-    pub async fn raise(&self, places: &[Place]) -> Result<(ProducerId, Vec<Fenced>), Failure> {
+    /// Keeps older writers out of these places.
+    pub async fn raise(&self, places: &[Place]) -> Result<Raised, Failure> {
         let deadline = Instant::now() + FENCE_MAX;
         let Some(id) = &self.transactional_id else {
-            let producer = self.fresh_producer().await?;
-            return Ok((producer, places.iter().map(|place| Ok(Tail::new(place.from))).collect()));
+            return Ok(Raised { producer: self.fresh_producer().await?, refused: BTreeMap::new() });
         };
         let take = || self.client.init_producer_id(id, TRANSACTION_TIMEOUT);
         let producer = patiently(deadline, take).await.map_err(|error| self.failure(error))?;
         let refused = self.mark(id, producer, places, deadline).await.map_err(|error| self.failure(error))?;
-        let mut reads = tokio::task::JoinSet::new();
-        let mut found: Vec<Fenced> = Vec::with_capacity(places.len());
-        for (index, place) in places.iter().enumerate() {
-            if let Some(error) = refused.get(&(place.topic.clone(), place.partition)) {
-                found.push(Err(self.failure(error.clone())));
-                continue;
-            }
-            found.push(Err(Failure::Retry { reason: "its tail was not read".to_owned() }));
-            if reads.len() >= READS_MAX {
-                take_read(&mut reads, &mut found).await;
-            }
-            let (fence, place) = (self.clone(), place.clone());
-            reads.spawn(async move { (index, fence.read_tail(&place, producer, deadline).await) });
+        let refused = refused.into_iter().map(|(place, error)| (place, self.failure(error)));
+        Ok(Raised { producer, refused: refused.collect() })
+    }
+
+    /// What older writers had landed behind a place, once a fence is up there.
+    pub async fn tail(&self, place: &Place, producer: ProducerId) -> Result<Tail, Failure> {
+        if self.transactional_id.is_none() {
+            return Ok(Tail::new(place.from));
         }
-        while !reads.is_empty() {
-            take_read(&mut reads, &mut found).await;
-        }
-        Ok((producer, found))
+        let _turn = self.reads.acquire().await.expect("the semaphore is never closed");
+        self.read_tail(place, producer, Instant::now() + FENCE_MAX).await
     }
 
     /// A producer that belongs to nobody else.
@@ -168,7 +169,7 @@ impl Fence {
     }
 
     /// What of our producer lies between the durable place and the marker.
-    async fn read_tail(&self, place: &Place, producer: ProducerId, deadline: Instant) -> Fenced {
+    async fn read_tail(&self, place: &Place, producer: ProducerId, deadline: Instant) -> Result<Tail, Failure> {
         let mut tail = Tail::new(place.from);
         let mut next = place.from.get();
         loop {
@@ -258,13 +259,6 @@ fn each_code(answer: &AddPartitionsToTxnResponse) -> impl Iterator<Item = ((Stri
             ((topic.name.clone(), partition.partition_index), ErrorCode(partition.partition_error_code))
         })
     })
-}
-
-async fn take_read(reads: &mut tokio::task::JoinSet<(usize, Fenced)>, found: &mut [Fenced]) {
-    // a read that ended by a mistake of our own leaves its lane with the word it began with, and the lane tries again
-    if let Some(Ok((index, outcome))) = reads.join_next().await {
-        found[index] = outcome;
-    }
 }
 
 /// Our marker, or that of somebody who took over after us: then our first batch is refused.

@@ -8,7 +8,7 @@ use super::budget::Hold;
 use crate::cluster::hidden::Hidden;
 use crate::core::batch::{Shape, SourceRange, Summary};
 use crate::core::ids::{SourceOffset, TargetOffset};
-use crate::core::offset_map::Run;
+use crate::core::offset_map::{Run, push_run};
 
 /// The payload of the batch engine.
 #[derive(Debug)]
@@ -46,26 +46,14 @@ impl Piece {
     /// The runs of the map when the records of a batch that is sent as it is land from `target` on.
     pub fn landed(&self, target: TargetOffset) -> Vec<Run> {
         match &self.offsets {
-            Some(offsets) => runs(offsets.iter().copied().zip((0..).map(|index| target.plus(index)))),
+            Some(offsets) => {
+                let mut runs = Vec::new();
+                let places = offsets.iter().zip((0..).map(|index| target.plus(index)));
+                places.for_each(|(source, target)| push_run(&mut runs, Run::new(*source, 1, target)));
+                runs
+            }
             None => vec![Run::new(SourceOffset(self.view.header.base_offset), u64::from(self.records), target)],
         }
-    }
-}
-
-/// Pairs of offsets as runs; both ascend.
-pub(super) fn runs(pairs: impl Iterator<Item = (SourceOffset, TargetOffset)>) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for (source, target) in pairs {
-        push_run(&mut runs, Run::new(source, 1, target));
-    }
-    runs
-}
-
-/// Adds a run behind the others, as part of the last one where it goes on.
-pub(super) fn push_run(runs: &mut Vec<Run>, run: Run) {
-    match runs.last_mut() {
-        Some(last) if last.continued_by(&run) => last.source_last = run.source_last,
-        _ => runs.push(run),
     }
 }
 

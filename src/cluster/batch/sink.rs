@@ -1,7 +1,7 @@
 //! The writing end: lanes queue batches here, a steward keeps older writers out, and one courier per target broker brings them over.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub fence: Fence,
     lanes: Mutex<Lanes>,
     events: Mutex<Vec<SinkEvent>>,
+    /// Batches not answered, over all lanes.
+    unanswered: Arc<AtomicUsize>,
     /// Something is to be written.
     pub due: Notify,
     /// A lane needs a fence or a leader.
@@ -88,7 +90,7 @@ impl Shared {
 /// Writes whole batches of the lanes of a flow.
 pub struct BatchSink {
     shared: Arc<Shared>,
-    tasks: [JoinHandle<()>; 1],
+    steward: JoinHandle<()>,
     /// What the target takes at most, by target topic.
     bytes_max: HashMap<String, usize>,
 }
@@ -109,13 +111,14 @@ impl BatchSink {
             fence,
             lanes: Mutex::default(),
             events: Mutex::default(),
+            unanswered: Arc::default(),
             due: Notify::new(),
             wanting: Notify::new(),
             abandoned: AtomicBool::new(false),
             wake,
         });
-        let tasks = [runtime.spawn(super::steward::keep(shared.clone()))];
-        BatchSink { shared, tasks, bytes_max: HashMap::new() }
+        let steward = runtime.spawn(super::steward::keep(shared.clone()));
+        BatchSink { shared, steward, bytes_max: HashMap::new() }
     }
 }
 
@@ -126,8 +129,10 @@ impl Sink for BatchSink {
         let mut lanes = self.shared.lanes();
         let bytes_max = self.bytes_max.get(topic.as_str()).copied().unwrap_or(BATCH_BYTES_MAX);
         let writer = lanes.writers.entry(lane.clone());
-        let writer =
-            writer.or_insert_with(|| Writer::new(lane.clone(), topic.as_str().to_owned(), topic_id, bytes_max));
+        let writer = writer.or_insert_with(|| {
+            let unanswered = self.shared.unanswered.clone();
+            Writer::new(lane.clone(), topic.as_str().to_owned(), topic_id, bytes_max, unanswered)
+        });
         if writer.topic != topic.as_str() || writer.topic_id != topic_id {
             (writer.topic, writer.topic_id, writer.leader) = (topic.as_str().to_owned(), topic_id, None);
         }
@@ -141,24 +146,17 @@ impl Sink for BatchSink {
     }
 
     fn produce(&mut self, batch: Batch<Carried>, skip: Vec<SourceOffset>) {
-        let (lane, session) = (batch.lane.clone(), batch.session);
+        let (batch, payload) = batch.take();
+        let Batch { lane, session, range, .. } = batch;
         let mut lanes = self.shared.lanes();
         let current = |writer: &&mut Writer| writer.session == session && writer.phase != Phase::Failed;
         let Some(writer) = lanes.writers.get_mut(&lane).filter(current) else { return };
-        let Carried::Pieces(pieces) = batch.payload else {
+        let Carried::Pieces(pieces) = payload else {
             drop(lanes);
             let reason = "the batch engine was handed records of the record engine".to_owned();
             return self.shared.fail(&lane, session, Failure::Bug { reason });
         };
-        let batch = Batch {
-            lane: batch.lane,
-            session,
-            range: batch.range,
-            ends: batch.ends,
-            summary: batch.summary,
-            payload: pieces,
-        };
-        let done = writer.push(batch, &skip);
+        let done = writer.push(range, pieces, &skip);
         let wants = writer.phase == Phase::Open || !lanes.put(&lane);
         drop(lanes);
         if let Some(done) = done {
@@ -177,7 +175,7 @@ impl Sink for BatchSink {
         }
         let mut events = self.shared.events();
         events.retain(|event| !matches!(event, SinkEvent::Acked { lane: of, .. } | SinkEvent::Failed { lane: of, .. } if of == lane));
-        // nothing older is waited for: the fence before the first batch keeps it out
+        // nothing older is waited for: the fence before the first batch keeps it out; at least once, it may land as a copy among what follows
         events.push(SinkEvent::ResetDone { lane: lane.clone(), session });
     }
 
@@ -186,7 +184,7 @@ impl Sink for BatchSink {
     }
 
     fn in_flight(&self) -> usize {
-        self.shared.lanes().writers.values().map(Writer::in_flight).sum()
+        self.shared.unanswered.load(Ordering::Relaxed)
     }
 
     fn abandon(&mut self) {
@@ -204,7 +202,7 @@ impl Sink for BatchSink {
 
 impl Drop for BatchSink {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.steward.abort();
     }
 }
 

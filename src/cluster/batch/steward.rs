@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use causeway_wire::client::ProducerId;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::fence::Place;
 use super::sink::{Lanes, Shared};
 use super::writer::{Phase, Writer};
 use crate::core::batch::Session;
@@ -30,7 +32,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             let reason = "the target topic is another one of the same name".to_owned();
             shared.fail(&lane, session, Failure::Retry { reason });
         }
-        raise_fences(&shared).await;
+        raise_fences(&shared, &mut tasks).await;
         for leader in leaders(&shared) {
             if couriers.get(&leader).is_none_or(AbortHandle::is_finished) {
                 couriers.insert(leader, tasks.spawn(super::courier::run(shared.clone(), leader)));
@@ -48,7 +50,7 @@ fn leaders(shared: &Shared) -> Vec<i32> {
     leaders
 }
 
-/// Lanes that got a leader or a fence by now go into the queue of their courier.
+/// Lanes that got a leader by now go into the queue of their courier.
 fn put_all(shared: &Shared) {
     let mut lanes = shared.lanes();
     let due: Vec<LaneId> =
@@ -89,11 +91,12 @@ async fn find_leaders(shared: &Shared) -> Vec<(LaneId, Session)> {
     replaced
 }
 
-/// One fence for every lane that has something to write and none yet.
-async fn raise_fences(shared: &Shared) {
-    let wanting: Vec<(LaneId, Session, super::fence::Place)> = {
+/// One fence for every lane that has something to write and none yet; each is ready once its own tail is read. A partition without a leader would hold
+/// up the end of the fence's transaction, and with it every later fence: its lane waits for a leader first (L8).
+async fn raise_fences(shared: &Arc<Shared>, tasks: &mut JoinSet<()>) {
+    let wanting: Vec<(LaneId, Session, Place)> = {
         let mut lanes = shared.lanes();
-        let open = |writer: &&mut Writer| writer.phase == Phase::Open && !writer.queue.is_empty();
+        let open = |w: &&mut Writer| w.phase == Phase::Open && w.leader.is_some() && !w.queue.is_empty();
         let open = lanes.writers.values_mut().filter(open).take(LANES_PER_FENCE);
         open.map(|writer| {
             writer.phase = Phase::Fencing;
@@ -104,25 +107,36 @@ async fn raise_fences(shared: &Shared) {
     if wanting.is_empty() {
         return;
     }
-    let places: Vec<_> = wanting.iter().map(|(_, _, place)| place.clone()).collect();
-    let began = std::time::Instant::now();
+    let places: Vec<Place> = wanting.iter().map(|(_, _, place)| place.clone()).collect();
+    let began = Instant::now();
     let raised = shared.fence.raise(&places).await;
     tracing::debug!(lanes = places.len(), elapsed = ?began.elapsed(), raised = raised.is_ok(), "fence");
-    match raised {
-        Ok((producer, tails)) => {
-            for ((lane, session, _), tail) in wanting.into_iter().zip(tails) {
-                match tail {
-                    Ok(tail) => {
-                        let mut lanes = shared.lanes();
-                        let waits = |writer: &&mut Writer| writer.session == session && writer.phase == Phase::Fencing;
-                        if let Some(writer) = lanes.writers.get_mut(&lane).filter(waits) {
-                            writer.fenced(producer, tail);
-                        }
-                    }
-                    Err(failure) => shared.fail(&lane, session, failure),
-                }
-            }
+    for (lane, session, place) in wanting {
+        match &raised {
+            Err(failure) => shared.fail(&lane, session, failure.clone()),
+            Ok(raised) => match raised.refused.get(&(place.topic.clone(), place.partition)) {
+                Some(failure) => shared.fail(&lane, session, failure.clone()),
+                None => drop(tasks.spawn(make_ready(shared.clone(), lane, session, place, raised.producer))),
+            },
         }
-        Err(failure) => wanting.into_iter().for_each(|(lane, session, _)| shared.fail(&lane, session, failure.clone())),
+    }
+}
+
+/// Reads a lane's tail; then it writes.
+async fn make_ready(shared: Arc<Shared>, lane: LaneId, session: Session, place: Place, producer: ProducerId) {
+    let tail = match shared.fence.tail(&place, producer).await {
+        Ok(tail) => tail,
+        Err(failure) => return shared.fail(&lane, session, failure),
+    };
+    let mut lanes = shared.lanes();
+    let waits = |writer: &&mut Writer| writer.session == session && writer.phase == Phase::Fencing;
+    let Some(writer) = lanes.writers.get_mut(&lane).filter(waits) else { return };
+    writer.fenced(producer, tail);
+    let led = lanes.put(&lane);
+    drop(lanes);
+    if led {
+        shared.due.notify_waiters();
+    } else {
+        shared.wanting.notify_one();
     }
 }

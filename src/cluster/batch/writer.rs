@@ -1,17 +1,19 @@
 //! A lane at the sink: what waits, what is on its way, under which producer it writes. Pure bookkeeping: no connection, no task.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use causeway_wire::client::ProducerId;
 
 use super::budget::Hold;
 use super::fence::Place;
-use super::piece::{Piece, Pieces, push_run};
+use super::piece::{Piece, Pieces};
 use super::tail::Tail;
 use crate::cluster::pen::sequence_after;
-use crate::core::batch::{Batch, Session, SourceRange};
+use crate::core::batch::{Session, SourceRange};
 use crate::core::ids::{LaneId, SourceOffset, TargetOffset, TopicId};
-use crate::core::offset_map::Run;
+use crate::core::offset_map::{Run, push_run};
 
 /// A batch smaller than this costs more by itself than its records do.
 const TINY_BYTES: usize = 4 << 10;
@@ -46,6 +48,24 @@ struct Pending {
     runs: Vec<Run>,
     /// Given back when everything is answered.
     _hold: Option<Hold>,
+    _counted: Counted,
+}
+
+/// Counts a batch as long as it is not answered.
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A piece that waits, of batch `number`, without the records at `skip`.
@@ -83,11 +103,13 @@ pub(super) struct Writer {
     producer: ProducerId,
     next_sequence: i32,
     pending: VecDeque<Pending>,
+    /// Batches not answered, over all lanes of the sink.
+    unanswered: Arc<AtomicUsize>,
     numbers: u64,
 }
 
 impl Writer {
-    pub fn new(id: LaneId, topic: String, topic_id: TopicId, bytes_max: usize) -> Self {
+    pub fn new(id: LaneId, topic: String, topic_id: TopicId, bytes_max: usize, unanswered: Arc<AtomicUsize>) -> Self {
         Writer {
             id,
             topic,
@@ -103,6 +125,7 @@ impl Writer {
             producer: ProducerId { id: -1, epoch: -1 },
             next_sequence: 0,
             pending: VecDeque::new(),
+            unanswered,
             numbers: 0,
         }
     }
@@ -130,8 +153,8 @@ impl Writer {
     }
 
     /// Queues a batch. A batch of which nothing is to be written is answered at once.
-    pub fn push(&mut self, batch: Batch<Pieces>, skip: &[SourceOffset]) -> Option<Done> {
-        let Batch { session, range, payload: Pieces { list, hold }, .. } = batch;
+    pub fn push(&mut self, range: SourceRange, pieces: Pieces, skip: &[SourceOffset]) -> Option<Done> {
+        let (session, Pieces { list, hold }) = (self.session, pieces);
         self.numbers += 1;
         let number = self.numbers;
         let left = list.len();
@@ -143,7 +166,8 @@ impl Writer {
         if left == 0 {
             return Some(Done { session, range, runs: Vec::new() });
         }
-        self.pending.push_back(Pending { number, session, range, left, runs: Vec::new(), _hold: hold });
+        let _counted = Counted::new(&self.unanswered);
+        self.pending.push_back(Pending { number, session, range, left, runs: Vec::new(), _hold: hold, _counted });
         None
     }
 
@@ -196,11 +220,6 @@ impl Writer {
         let sequence = self.next_sequence;
         self.next_sequence = sequence_after(sequence, i32::try_from(records).unwrap_or(i32::MAX));
         (self.producer.id, self.producer.epoch, sequence)
-    }
-
-    /// Batches not answered yet.
-    pub fn in_flight(&self) -> usize {
-        self.pending.len()
     }
 
     /// Something waits, and nothing keeps it back.

@@ -12,7 +12,7 @@ use crate::{
         ids::{LaneId, SourceOffset, TargetOffset, TopicId, TopicName},
         landed::Landed,
         lane::Failure,
-        offset_map::Run,
+        offset_map::{Run, push_run},
         planted::{self, Bug},
     },
 };
@@ -202,10 +202,7 @@ impl FakeSink {
                 log.mark();
             }
             let run = Run::new(*offset, 1, TargetOffset(log.append(record.clone())));
-            match runs.last_mut() {
-                Some(last) if last.continued_by(&run) => last.source_last = run.source_last,
-                _ => runs.push(run),
-            }
+            push_run(&mut runs, run);
         }
         (runs, None)
     }

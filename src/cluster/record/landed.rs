@@ -7,7 +7,7 @@ use super::Headers;
 use crate::core::batch::SourceRange;
 use crate::core::ids::{SourceOffset, TargetOffset};
 use crate::core::lane::Failure;
-use crate::core::offset_map::Run;
+use crate::core::offset_map::{Run, push_run};
 
 /// Headers as librdkafka takes them.
 pub(super) fn owned(headers: &Headers) -> Option<OwnedHeaders> {
@@ -46,14 +46,11 @@ pub(super) fn judge(error: &KafkaError, range: SourceRange) -> Failure {
 
 /// Landed records as runs: a new one starts at every irregularity on either side.
 pub(super) fn runs(landed: &[(SourceOffset, Option<TargetOffset>)]) -> Vec<Run> {
-    let mut runs: Vec<(SourceOffset, u64, TargetOffset)> = Vec::new();
+    let mut runs = Vec::new();
     for (source, target) in landed.iter().filter_map(|(source, target)| Some((*source, (*target)?))) {
-        match runs.last_mut() {
-            Some((first, count, base)) if first.plus(*count) == source && base.plus(*count) == target => *count += 1,
-            _ => runs.push((source, 1, target)),
-        }
+        push_run(&mut runs, Run::new(source, 1, target));
     }
-    runs.into_iter().map(|(first, count, base)| Run::new(first, count, base)).collect()
+    runs
 }
 
 #[cfg(test)]

@@ -419,12 +419,12 @@ impl Sink for RecordSink {
 
     fn produce(&mut self, batch: Batch<Carried>, skip: Vec<SourceOffset>) {
         let Some(&slot) = self.lanes.get(&batch.lane) else { return };
-        let Batch { lane, session, range, ends, summary, payload } = batch;
-        let Carried::Records(payload) = payload else {
+        let (batch, payload) = batch.take();
+        let Carried::Records(records) = payload else {
             let reason = "the record engine was handed batches of the batch engine".to_owned();
             return self.fail(slot, Failure::Bug { reason });
         };
-        let batch = Batch { lane, session, range, ends, summary, payload };
+        let batch = batch.map(|()| records);
         if self.slots[slot].session == batch.session && !self.slots[slot].resetting {
             let (batch, skip) = super::sabotage::produce(batch, skip);
             self.backlog.push_back(Queued { slot, batch, skip, next: 0 });
