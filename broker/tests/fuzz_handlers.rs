@@ -1,9 +1,12 @@
-//! Every API handler under structured and damaged requests, against a node in this process: no panic, no hang, no growth. The short run has a fixed
-//! seed and one drawn by chance, which it prints; `CAUSEWAY_FUZZ_ITERS` (requests) and `CAUSEWAY_FUZZ_SEED` make a long one.
+//! Every API handler under structured, damaged and raw requests, against a node in this process: no panic, no hang, no growth. The short run has a fixed
+//! seed and one drawn by chance, which it prints; `CAUSEWAY_FUZZ_ITERS` (requests) and `CAUSEWAY_FUZZ_SEED` make a long one. Of the
+//! `CAUSEWAY_FUZZ_INPUTS` of all fuzzers an eighth are requests, and an eighth records of the journals.
 #![allow(clippy::unwrap_used, clippy::needless_update, clippy::print_stdout, reason = "tests")]
 
 #[path = "fuzz/input.rs"]
 mod input;
+#[path = "fuzz/no_sync.rs"]
+mod no_sync;
 #[allow(dead_code, reason = "the build script uses more of it")]
 #[path = "../wire/build/schema.rs"]
 mod schema;
@@ -14,7 +17,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use causeway_broker::Broker;
+use causeway_broker::properties::Properties;
+use causeway_broker::{Broker, BrokerConfig};
 use causeway_wire::header::ResponseHeader;
 use causeway_wire::messages::api_versions::ApiVersionsRequest;
 use causeway_wire::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatResponse;
@@ -24,7 +28,8 @@ use causeway_wire::messages::join_group::JoinGroupResponse;
 use causeway_wire::messages::metadata::MetadataResponse;
 use causeway_wire::{ApiKey, Message};
 use input::{Known, Writer, damage, framed, remember};
-use support::{Raw, batch, start};
+use no_sync::NoSync;
+use support::{Raw, batch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -70,7 +75,13 @@ async fn node(dir: &std::path::Path) -> Node {
         ("num.partitions", "2"),
         ("group.min.session.timeout.ms", "5"),
     ];
-    let broker = start(dir, &settings).await;
+    let mut properties = Properties::default();
+    properties.set("listeners", "PLAINTEXT://127.0.0.1:0");
+    properties.set("log.dirs", dir.display().to_string());
+    properties.set("group.initial.rebalance.delay.ms", "0");
+    settings.iter().for_each(|(key, value)| properties.set(*key, *value));
+    let config = BrokerConfig::from_properties(&properties).unwrap();
+    let broker = Broker::start_on(config, Arc::new(NoSync)).await.unwrap();
     let mut raw = Raw::connect(&broker).await;
     for (topic, configs) in
         [("t0", &[][..]), ("compacted", &[("cleanup.policy", "compact")]), ("tiny", &[("max.message.bytes", "120")])]
@@ -103,6 +114,9 @@ async fn exchange(node: &Node, rng: &mut fastrand::Rng, counts: &mut Counts) {
             // A damaged count may ask for thousands of partitions: allowed, and slow.
             if rng.u8(0..8) == 0 && ![ApiKey::CreateTopics, ApiKey::CreatePartitions].contains(key) {
                 damage(&mut body, rng);
+            }
+            if rng.u8(0..40) == 0 {
+                body = (0..rng.usize(0..300)).map(|_| rng.u8(..)).collect();
             }
             out.extend_from_slice(&framed(i16::from(*key), version, key.request_header_version(version), &body));
             asked.push((*key, version, body));
@@ -218,12 +232,20 @@ async fn fuzz(node: Arc<Node>, seed: u64, requests: u64) -> Counts {
     total
 }
 
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|v| v.parse::<u64>().expect("a number"))
+}
+
 #[test]
 fn no_request_makes_a_handler_panic_hang_or_hoard() {
-    let setting = |name: &str| std::env::var(name).ok().map(|v| v.parse::<u64>().expect("a number"));
-    let requests = setting("CAUSEWAY_FUZZ_ITERS").unwrap_or(SHORT).max(1_000);
+    let share = setting("CAUSEWAY_FUZZ_INPUTS").map(|inputs| inputs / 8);
+    let requests = share.or(setting("CAUSEWAY_FUZZ_ITERS")).unwrap_or(SHORT).max(1_000);
     let chance = fastrand::u64(..);
-    let seeds = setting("CAUSEWAY_FUZZ_SEED").map_or_else(|| vec![1, chance], |seed| vec![seed]);
+    let seeds = match setting("CAUSEWAY_FUZZ_SEED") {
+        Some(seed) => vec![seed],
+        None if share.is_some() => vec![chance],
+        None => vec![1, chance],
+    };
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         PANICS.fetch_add(1, Ordering::SeqCst);

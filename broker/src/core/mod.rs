@@ -3,6 +3,7 @@
 pub mod cleaning;
 pub mod features;
 pub mod groups;
+pub(crate) mod planted;
 pub mod producer_state;
 pub mod quota;
 pub mod txn;

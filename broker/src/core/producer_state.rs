@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use crate::core::planted::{Bug, is};
+
 /// Batches remembered per producer: Kafka's clients keep at most five requests in flight when idempotent.
 pub const BATCHES_MAX: usize = 5;
 /// Producers remembered per partition; beyond it the one idle longest without an open transaction is forgotten (its next batch is taken as a first one).
@@ -206,7 +208,7 @@ impl ProducerState {
             return Verdict::InvalidEpoch(refuse(kind));
         }
         if let Some(marker) = batch.marker {
-            if marker.coordinator_epoch < entry.coordinator_epoch {
+            if marker.coordinator_epoch < entry.coordinator_epoch && !is(Bug::TakeStaleMarkers) {
                 let (current, got) = (entry.coordinator_epoch, marker.coordinator_epoch);
                 return Verdict::InvalidEpoch(refuse(RefusalKind::StaleCoordinator { current, got }));
             }

@@ -1,5 +1,6 @@
-//! Damaged messages, by the thousand: no decoder panics, loops or misreads what it accepts. Runs on stable Rust; `CAUSEWAY_FUZZ_ITERS` (per message and
-//! version) and `CAUSEWAY_FUZZ_SEED` make it longer and other.
+//! Damaged messages and record batches, by the thousand: no decoder panics, loops or misreads what it accepts. Runs on stable Rust; `CAUSEWAY_FUZZ_ITERS`
+//! (per message and version) and `CAUSEWAY_FUZZ_SEED` make it longer and other. `CAUSEWAY_FUZZ_INPUTS` is the number of inputs of all fuzzers together,
+//! those of the broker too: a half of them are messages, a quarter batches.
 
 mod common;
 
@@ -7,6 +8,8 @@ use bytes::{Bytes, BytesMut};
 use causeway_wire::frame::take_frame;
 use causeway_wire::header::{RequestHeader, ResponseHeader};
 use causeway_wire::messages::{self, RecodeError};
+use causeway_wire::records::validate::{Depth, ValidateOptions, produce_batch};
+use causeway_wire::records::{BatchBuilder, Batches, Codec, TimestampType, decode_records};
 use common::{described, random, rounds};
 use std::time::{Duration, Instant};
 
@@ -55,9 +58,16 @@ fn damage(bytes: &mut Vec<u8>, rng: &mut fastrand::Rng) {
     }
 }
 
+/// Share of `CAUSEWAY_FUZZ_INPUTS` for one kind of input, if that is set.
+fn share(of: u64) -> Option<u64> {
+    Some(rounds("CAUSEWAY_FUZZ_INPUTS", 0) / of).filter(|inputs| *inputs > 0)
+}
+
 #[test]
 fn damaged_messages_are_refused_or_read_the_same_twice() {
-    let iterations = rounds("CAUSEWAY_FUZZ_ITERS", 1500);
+    let all: usize = described().iter().map(|(_, description)| description.versions.versions().count()).sum();
+    let each = share(2).map(|inputs| inputs.div_ceil(all as u64));
+    let iterations = each.unwrap_or_else(|| rounds("CAUSEWAY_FUZZ_ITERS", 1500));
     let seed = rounds("CAUSEWAY_FUZZ_SEED", 1);
     let (mut accepted, mut refused) = (0u64, 0u64);
     for (name, description) in described() {
@@ -96,6 +106,67 @@ fn damaged_messages_are_refused_or_read_the_same_twice() {
         accepted > 1000 && refused > 1000,
         "{accepted} accepted, {refused} refused: the damage is too mild or too harsh"
     );
+    println!("{accepted} damaged messages accepted, {refused} refused");
+}
+
+/// A batch of some records in any codec, of a producer or of none.
+fn some_batch(rng: &mut fastrand::Rng) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(Codec::ALL[rng.usize(..Codec::ALL.len())]);
+    if rng.bool() {
+        builder = builder.producer(rng.i64(0..99), rng.i16(0..9), rng.i32(0..99)).transactional(rng.bool());
+    }
+    for _ in 0..rng.usize(1..6) {
+        let text: Vec<u8> = (0..rng.usize(0..80)).map(|_| rng.u8(b'a'..b'e')).collect();
+        let key = rng.bool().then_some(&text[..text.len() / 2]);
+        builder.push(rng.i64(-1..2_000_000_000_000), key, rng.bool().then_some(&text[..]), &[]).unwrap();
+    }
+    builder.build().unwrap().to_vec()
+}
+
+#[test]
+fn damaged_batches_are_refused_or_read_within_bounds() {
+    /// Most output of a block here; a bomb must stop at it.
+    const BYTES_MAX: usize = 1 << 20;
+    let options = ValidateOptions {
+        batch_bytes_max: BYTES_MAX,
+        decompressed_bytes_max: BYTES_MAX,
+        compacted: false,
+        timestamp_type: TimestampType::CreateTime,
+        now: 1_700_000_000_000,
+        timestamp_before_max_ms: i64::MAX,
+        timestamp_after_max_ms: i64::MAX,
+        zstd_allowed: true,
+        depth: Depth::Records,
+    };
+    let mut rng = fastrand::Rng::with_seed(rounds("CAUSEWAY_FUZZ_SEED", 1));
+    let (mut valid, mut read, mut broken) = (0u64, 0u64, 0u64);
+    let mut input = Vec::new();
+    for iteration in 0..share(4).unwrap_or_else(|| 20 * rounds("CAUSEWAY_FUZZ_ITERS", 1500)) {
+        if iteration % 8 == 0 {
+            input = some_batch(&mut rng);
+        }
+        damage(&mut input, &mut rng);
+        if rng.u8(0..4) > 0 && input.len() > 21 {
+            // Behind a CRC that holds there is more to go wrong.
+            let length = (input.len() - 12) as i32;
+            input[8..12].copy_from_slice(&length.to_be_bytes());
+            input[16] = 2;
+            let crc = crc32c::crc32c(&input[21..]);
+            input[17..21].copy_from_slice(&crc.to_be_bytes());
+        }
+        let started = Instant::now();
+        valid += u64::from(produce_batch(&input, &options).is_ok());
+        for batch in Batches::new(Bytes::copy_from_slice(&input)).map_while(Result::ok) {
+            let _ = batch.verify_crc();
+            match decode_records(&batch, BYTES_MAX) {
+                Ok(_) => read += 1,
+                Err(_) => broken += 1,
+            }
+        }
+        assert!(started.elapsed() < SLOW, "slow on {input:02x?}");
+    }
+    assert!(valid > 100 && read > 100 && broken > 100, "{valid} valid, {read} read, {broken} refused");
+    println!("damaged batches: {valid} valid, {read} read, {broken} refused");
 }
 
 #[test]

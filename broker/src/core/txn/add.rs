@@ -3,6 +3,7 @@
 use causeway_wire::ErrorCode;
 
 use super::{Decision, Producer, TopicPartition, Txn, TxnState, TxnVersion};
+use crate::core::planted::{Bug, is};
 
 /// Adds partitions; the transaction begins with the first ones.
 pub fn add_partitions(
@@ -23,6 +24,9 @@ pub fn add_partitions(
     let mut next = txn.step(TxnState::Ongoing, now_ms);
     if !ongoing {
         next.start_ms = next.updated_ms;
+        next.partitions.clear();
+    }
+    if is(Bug::ForgetPartitions) {
         next.partitions.clear();
     }
     next.partitions.extend(partitions.iter().cloned());
@@ -47,9 +51,9 @@ fn held_by(current: Option<&Txn>, producer: Producer) -> Result<&Txn, ErrorCode>
     let txn = current.ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
     if txn.producer.id != producer.id {
         Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING)
-    } else if txn.producer.epoch != producer.epoch {
+    } else if txn.producer.epoch != producer.epoch && !is(Bug::AddByOldEpoch) {
         Err(ErrorCode::PRODUCER_FENCED)
-    } else if txn.state.is_prepared() {
+    } else if txn.state.is_prepared() && !is(Bug::AddWhilePrepared) {
         Err(ErrorCode::CONCURRENT_TRANSACTIONS)
     } else {
         Ok(txn)

@@ -3,6 +3,7 @@
 use causeway_wire::ErrorCode;
 
 use super::{Decision, EPOCH_LAST, NONE, NeedProducerId, Producer, Txn, TxnState, TxnVersion};
+use crate::core::planted::{Bug, is};
 
 /// An EndTxn request.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +44,9 @@ fn end_v1(txn: &Txn, request: &Ending, now_ms: i64) -> Decision<Answer> {
         return refuse(ErrorCode::PRODUCER_FENCED);
     }
     match (txn.state, request.commit) {
+        (TxnState::CompleteCommit | TxnState::CompleteAbort, _) if is(Bug::AcceptOppositeEnd) => {
+            Decision::answer(Ok(txn.producer))
+        }
         (TxnState::Ongoing, commit) => {
             let mut next = txn.step(prepare(commit), now_ms);
             next.version = TxnVersion::V1;
@@ -64,7 +68,7 @@ fn end_v2(txn: &Txn, request: &Ending, fresh: Option<i64>, now_ms: i64) -> Resul
         return refuse(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
     }
     let known = match txn.state {
-        TxnState::Ongoing | TxnState::Empty => given.epoch == held.epoch,
+        TxnState::Ongoing | TxnState::Empty => given.epoch == held.epoch || is(Bug::EndByOldEpoch),
         TxnState::PrepareCommit | TxnState::PrepareAbort => bumped,
         TxnState::CompleteCommit | TxnState::CompleteAbort => bumped || rotated || given.epoch == held.epoch,
     };
@@ -73,6 +77,9 @@ fn end_v2(txn: &Txn, request: &Ending, fresh: Option<i64>, now_ms: i64) -> Resul
     }
     let repeated = bumped || rotated;
     match (txn.state, request.commit) {
+        (TxnState::CompleteCommit | TxnState::CompleteAbort, _) if repeated && is(Bug::AcceptOppositeEnd) => {
+            Ok(Decision::answer(Ok(held)))
+        }
         (TxnState::Ongoing, commit) => {
             let next = prepare_bumped(txn, commit, fresh, now_ms)?;
             Ok(Decision::step(Ok(handed_on(&next)), next))
@@ -100,7 +107,8 @@ pub fn fence(txn: &Txn, fresh: Option<i64>, now_ms: i64) -> Result<Txn, NeedProd
 /// After all markers are durable.
 pub fn complete(txn: &Txn, now_ms: i64) -> Txn {
     debug_assert!(txn.state.is_prepared(), "markers are written for decided transactions only");
-    let state = if txn.state == TxnState::PrepareCommit { TxnState::CompleteCommit } else { TxnState::CompleteAbort };
+    let committed = txn.state == TxnState::PrepareCommit || is(Bug::CompleteAsCommitted);
+    let state = if committed { TxnState::CompleteCommit } else { TxnState::CompleteAbort };
     let mut next = txn.step(state, now_ms);
     next.producer = handed_on(txn);
     next.next_id = NONE.into();
@@ -119,7 +127,9 @@ fn prepare_bumped(txn: &Txn, commit: bool, fresh: Option<i64>, now_ms: i64) -> R
         next.next_id = fresh.ok_or(NeedProducerId)?;
     }
     next.last_epoch = txn.producer.epoch;
-    next.producer.epoch = txn.producer.epoch.saturating_add(1);
+    if !is(Bug::NoEpochBump) {
+        next.producer.epoch = txn.producer.epoch.saturating_add(1);
+    }
     next.version = TxnVersion::V2;
     Ok(next)
 }
