@@ -66,7 +66,10 @@ fn read(input: &Bytes, counts: &mut [u64; 2]) {
     if let Ok(found) = found
         && let Ok(written) = found.encode()
     {
-        assert_eq!(Txn::decode(written).unwrap(), found);
+        // Not the same as what was read: partitions of a transaction that has not begun are left out, as in Kafka.
+        let again = Txn::decode(written.clone()).unwrap();
+        assert_eq!(again.encode().unwrap(), written);
+        assert_eq!((again.producer, again.state), (found.producer, found.state));
     }
     for kind in 0..20u8 {
         let key = [&[0, kind][..], &input[..input.len().min(30)]].concat();
