@@ -118,9 +118,9 @@ fn some_batch(rng: &mut fastrand::Rng) -> Vec<u8> {
     for _ in 0..rng.usize(1..6) {
         let text: Vec<u8> = (0..rng.usize(0..80)).map(|_| rng.u8(b'a'..b'e')).collect();
         let key = rng.bool().then_some(&text[..text.len() / 2]);
-        builder.push(rng.i64(-1..2_000_000_000_000), key, rng.bool().then_some(&text[..]), &[]).unwrap();
+        builder.push(rng.i64(-1..2_000_000_000_000), key, rng.bool().then_some(&text[..]), &[]).expect("fits");
     }
-    builder.build().unwrap().to_vec()
+    builder.build().expect("fits").to_vec()
 }
 
 #[test]
