@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use causeway_wire::{ErrorCode, Uuid};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+use crate::blocking::Heavy;
 use crate::config::effective::{Levels, Settings};
 use crate::config::{BrokerConfig, Listener};
 use crate::coordinator::{Coordinator, OFFSETS_TOPIC};
@@ -16,16 +17,12 @@ use crate::loggers::Loggers;
 use crate::meta::controller::{self, Defaults, NewTopic, Refusal, refuse};
 use crate::meta::{Meta, MetaError, MetaRecord, TopicMeta};
 use crate::net::doors::Doors;
+use crate::net::room::Room;
 use crate::partitions::{Partition, Partitions, TopicSettings};
 use crate::quotas::Quotas;
 use crate::stats::Stats;
 use crate::transactions::TxnCoordinator;
 
-/// Bytes of requests read and not yet answered, all connections together, unless `queued.max.request.bytes` says otherwise.
-const REQUEST_BYTES_MAX: usize = 256 << 20;
-/// Bytes of answers to fetches that wait for their readers, all connections together: several of the largest answers at once.
-/// Beyond it an answer carries one batch only.
-const RESPONSE_BYTES_MAX: usize = 256 << 20;
 /// Producer ids reserved at once: one durable write for a thousand producers, as Kafka does.
 const PRODUCER_ID_BLOCK: i64 = 1_000;
 
@@ -64,6 +61,10 @@ pub struct Node {
     pub quotas: Quotas,
     /// The levels of the log.
     pub loggers: Loggers,
+    /// Memory for requests and answers.
+    pub room: Room,
+    /// Where work that takes long is done.
+    pub heavy: Heavy,
     /// Handlers that run to their end whatever becomes of their connection.
     pub handlers: TaskTracker,
     /// `socket.request.max.bytes`.
@@ -74,12 +75,6 @@ pub struct Node {
     pub idle_max: Option<Duration>,
     /// What clients are told, with the ports really opened.
     advertised: Vec<Listener>,
-    request_budget: Arc<Semaphore>,
-    request_budget_bytes: usize,
-    /// Lets one request at a time exceed the budget.
-    request_overdraft: Arc<Semaphore>,
-    /// Bytes of answers to fetches that are being written.
-    response_budget: Arc<Semaphore>,
     /// Next producer id and the end of the block it is from.
     producer_ids: Mutex<(i64, i64)>,
     /// One topic is made or grown at a time.
@@ -99,12 +94,7 @@ impl Node {
         advertised: Vec<Listener>,
     ) -> Self {
         let request_bytes_max = config.number("socket.request.max.bytes") as usize;
-        let budget = match config.number("queued.max.request.bytes") {
-            given if given > 0 => given as usize,
-            _ => REQUEST_BYTES_MAX,
-        };
-        // One request of the largest size must fit, and the semaphore counts in u32.
-        let budget = budget.max(request_bytes_max).min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
+        let room = Room::new(config.number("queued.max.request.bytes"), request_bytes_max);
         let idle = config.number("connections.max.idle.ms");
         let transactions =
             TxnCoordinator::new(&config, Arc::clone(&meta), Arc::clone(&partitions), Arc::clone(&coordinator));
@@ -122,35 +112,15 @@ impl Node {
             partitions,
             coordinator,
             loggers: Loggers::default(),
+            room,
+            heavy: Heavy::default(),
             handlers: TaskTracker::new(),
             request_bytes_max,
             advertised,
-            request_budget: Arc::new(Semaphore::new(budget)),
-            request_budget_bytes: budget,
-            request_overdraft: Arc::new(Semaphore::new(1)),
-            response_budget: Arc::new(Semaphore::new(RESPONSE_BYTES_MAX)),
             producer_ids: Mutex::new((0, 0)),
             topics: tokio::sync::Mutex::new(()),
             unopened: Notify::new(),
         }
-    }
-
-    /// Waits for room for a request of so many bytes.
-    pub async fn reserve_request_bytes(&self, bytes: usize) -> OwnedSemaphorePermit {
-        let permits = bytes.min(self.request_budget_bytes) as u32;
-        let budget = Arc::clone(&self.request_budget);
-        budget.acquire_many_owned(permits).await.expect("the semaphore is never closed")
-    }
-
-    /// Room for an answer of so many bytes until it is written; none if slow readers hold it all.
-    pub fn reserve_response_bytes(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let permits = u32::try_from(bytes).ok()?;
-        Arc::clone(&self.response_budget).try_acquire_many_owned(permits).ok()
-    }
-
-    /// Waits for the right to go on without the budget; one request at a time has it.
-    pub async fn overdraw_request_bytes(&self) -> OwnedSemaphorePermit {
-        Arc::clone(&self.request_overdraft).acquire_owned().await.expect("the semaphore is never closed")
     }
 
     /// Host and port that clients of a listener are told.

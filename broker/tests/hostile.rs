@@ -215,6 +215,54 @@ async fn half_requests_that_fill_the_budget_do_not_wait_for_each_other() {
     broker.shutdown().await;
 }
 
+/// So many bytes of a produce request for `announced`, and then nothing.
+async fn half_of(broker: &Broker, announced: usize, sent: usize) -> TcpStream {
+    let mut out = framed(0, 9, &[]);
+    out[..4].copy_from_slice(&(announced as u32).to_be_bytes());
+    out.resize(4 + sent, 1);
+    let mut stream = TcpStream::connect(broker.local_addr()).await.unwrap();
+    stream.write_all(&out).await.unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unfinished_large_requests_leave_room_for_ordinary_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let four = (4 << 20).to_string();
+    let settings = [("socket.request.max.bytes", &*four), ("queued.max.request.bytes", &*four), ("log.flush", "os")];
+    let broker = start(dir.path(), &settings).await;
+    let mut half = Vec::new();
+    for _ in 0..4 {
+        half.push(half_of(&broker, 4 << 20, 3 << 20).await);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let started = Instant::now();
+    still_serves(&broker, "topic").await;
+    let mut raw = Raw::connect(&broker).await;
+    let value = "x".repeat(900_000);
+    assert_eq!(raw.produce("topic", batch(&[&value])).await.error_code, 0);
+    // Those would have had more than a minute to go on.
+    assert!(started.elapsed() < PATIENCE);
+    broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unfinished_requests_are_given_up_where_others_wait_for_their_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let two = (2 << 20).to_string();
+    let settings = [("socket.request.max.bytes", &*two), ("queued.max.request.bytes", &*two), ("log.flush", "os")];
+    let broker = start(dir.path(), &settings).await;
+    let mut half = Vec::new();
+    for _ in 0..8 {
+        half.push(half_of(&broker, 900_000, 800_000).await);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    still_serves(&broker, "topic").await;
+    let closed = tokio::time::timeout(PATIENCE, half[0].read_u8()).await.expect("it was given up");
+    assert!(closed.is_err());
+    broker.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_million_names_cost_no_more_than_they_are_worth() {
     let dir = tempfile::tempdir().unwrap();

@@ -237,3 +237,31 @@ async fn readers_that_never_read_hold_bounded_memory_and_others_still_read() {
     }
     broker.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_never_read_are_given_up_where_others_go_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path(), &[("log.flush", "os"), ("message.max.bytes", "20000000")]).await;
+    let mut raw = Raw::connect(&broker).await;
+    assert_eq!(raw.create("t", 1, &[]).await, 0);
+    let large = "x".repeat(8 << 20);
+    for _ in 0..6 {
+        assert_eq!(raw.produce("t", batch(&[&large])).await.error_code, 0);
+    }
+    let mut deaf = Vec::new();
+    for _ in 0..6 {
+        let mut one = Raw::connect(&broker).await;
+        one.send(11, &fetch(57 << 20)).await;
+        deaf.push(one);
+    }
+    // They stay connected, and would have had a quarter of an hour to read what they are owed.
+    let until = Instant::now() + PATIENCE;
+    let (mut short, mut whole) = (false, false);
+    while !(short && whole) {
+        let bytes = fetched(&Raw::connect(&broker).await.call(11, &fetch(57 << 20)).await);
+        (short, whole) = (short || bytes < 16 << 20, short && bytes > 40 << 20);
+        assert!(Instant::now() < until, "their room is given to those who read: went short {short}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    broker.shutdown().await;
+}

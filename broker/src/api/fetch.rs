@@ -58,11 +58,11 @@ pub async fn answer(context: Context, mut body: Bytes) -> Answer {
     let (mut response, busy) = throttle::timed(handle(&context, request)).await;
     throttle::charge(&context, busy, &mut response);
     let mut bytes = size(&response);
-    let mut room = context.node.reserve_response_bytes(bytes);
+    let mut room = context.node.room.answer(bytes);
     if room.is_none() {
         shorten(&mut response);
         bytes = size(&response);
-        room = context.node.reserve_response_bytes(bytes);
+        room = context.node.room.answer(bytes);
     }
     let image = context.node.meta.image();
     let wait = context.node.quotas.record_or_refuse(&image, CONSUMER_BYTE_RATE, context.client_id(), bytes as f64);

@@ -10,20 +10,19 @@
 //! *Skipped*: nothing.
 
 mod admission;
+mod effort;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use causeway_wire::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
     TopicProduceResponse,
 };
-use causeway_wire::records::validate::{BatchInfo, Depth, ValidateError, ValidateOptions, produce_batch};
-use causeway_wire::records::{
-    BatchHeader, BatchView, DECOMPRESSED_BYTES_MAX, RecordError, TimestampType, recompress_at_level, recrc_header,
-};
+use causeway_wire::records::validate::{Depth, ValidateError, ValidateOptions};
+use causeway_wire::records::{BatchHeader, DECOMPRESSED_BYTES_MAX, RecordError, TimestampType};
 use causeway_wire::{ErrorCode, Message};
 
 use super::{Context, decode, encode, throttle};
@@ -33,7 +32,7 @@ use crate::log::{Appended, LogError};
 use crate::meta::image::is_internal;
 use crate::meta::quotas::PRODUCER_BYTE_RATE;
 use crate::net::connection::{Answer, Fault, Pending};
-use crate::partitions::{Partition, TopicSettings};
+use crate::partitions::Partition;
 use admission::{Admission, Admitted};
 
 /// Versions served.
@@ -73,9 +72,8 @@ pub async fn start(context: Context, mut body: Bytes) -> Result<Pending, Fault> 
     let request: ProduceRequest = decode(&context.header, &mut body)?;
     let (acks, timeout) = (request.acks, Duration::from_millis(request.timeout_ms.max(0) as u64));
     let admitted = admission::of(&context, &request).await;
-    let began = Instant::now();
-    let (mut response, waiting) = append_all(&context, request, &admitted);
-    throttle::charge(&context, began.elapsed(), &mut response);
+    let ((mut response, waiting), busy) = throttle::timed(append_all(&context, request, &admitted)).await;
+    throttle::charge(&context, busy, &mut response);
     let image = context.node.meta.image();
     let wait = context.node.quotas.record(&image, PRODUCER_BYTE_RATE, context.client_id(), size as f64);
     response.throttle_time_ms = response.throttle_time_ms.max(throttle::mute(&context, wait));
@@ -86,7 +84,7 @@ pub async fn start(context: Context, mut body: Bytes) -> Result<Pending, Fault> 
 pub async fn handle(context: &Context, request: ProduceRequest) -> ProduceResponse {
     let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
     let admitted = admission::of(context, &request).await;
-    let (response, waiting) = append_all(context, request, &admitted);
+    let (response, waiting) = append_all(context, request, &admitted).await;
     wait(response, waiting, timeout).await
 }
 
@@ -121,11 +119,16 @@ async fn wait(mut response: ProduceResponse, waiting: Vec<Waiting>, timeout: Dur
     response
 }
 
-fn append_all(context: &Context, request: ProduceRequest, admitted: &Admitted) -> (ProduceResponse, Vec<Waiting>) {
+async fn append_all(
+    context: &Context,
+    request: ProduceRequest,
+    admitted: &Admitted,
+) -> (ProduceResponse, Vec<Waiting>) {
     let mut response = ProduceResponse::default();
     let mut waiting = Vec::new();
     let image = context.node.meta.image();
     let unowned = admission::is_unowned(&request);
+    let mut turn = effort::Turn::default();
     for topic in request.topic_data {
         let by_id = context.version() >= 13;
         let name =
@@ -137,7 +140,7 @@ fn append_all(context: &Context, request: ProduceRequest, admitted: &Admitted) -
             let appended = match &name {
                 _ if unowned => Err(refused(index, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, None)),
                 None => Err(refused(index, ErrorCode::UNKNOWN_TOPIC_ID, None)),
-                Some(name) => append(context, request.acks, name, data, admitted.get(&place)),
+                Some(name) => append(context, request.acks, name, data, admitted.get(&place)).await,
             };
             answers.push(match appended {
                 Ok((answer, log, end)) => {
@@ -146,6 +149,7 @@ fn append_all(context: &Context, request: ProduceRequest, admitted: &Admitted) -
                 }
                 Err(answer) => answer,
             });
+            turn.share().await;
         }
         response.responses.push(TopicProduceResponse {
             name: topic.name,
@@ -159,7 +163,7 @@ fn append_all(context: &Context, request: ProduceRequest, admitted: &Admitted) -
 
 type AppendOutcome = Result<(PartitionProduceResponse, Arc<Partition>, i64), PartitionProduceResponse>;
 
-fn append(
+async fn append(
     context: &Context,
     acks: i16,
     topic: &str,
@@ -198,15 +202,16 @@ fn append(
         zstd_allowed: context.version() >= 7,
         depth: Depth::Records,
     };
-    let info = produce_batch(&records, &options).map_err(|error| match of_the_request(&error) {
-        true => invalid(index, &error),
-        false => told(&partition, invalid(index, &error)),
-    })?;
+    let info =
+        effort::validate(&context.node, &records, &options).await.map_err(|error| match of_the_request(&error) {
+            true => invalid(index, &error),
+            false => told(&partition, invalid(index, &error)),
+        })?;
     if info.header.attributes.is_transactional() && !info.header.has_producer_id() {
         return Err(refuse(ErrorCode::INVALID_RECORD)); // nobody could ever end its transaction
     }
     let append_time = settings.timestamp_type == TimestampType::LogAppendTime;
-    let stored = to_store(&records, &info, &partition, &settings, &options);
+    let stored = effort::to_store(&context.node, &records, &info, partition.leader_epoch, &settings, &options).await;
     let batch = stored.map_err(|e| refused(index, ErrorCode::INVALID_RECORD, Some(e.to_string())))?;
     let appended = match admitted {
         Some(Admission::Refused(code)) => return Err(refuse(*code)),
@@ -226,31 +231,6 @@ fn append(
         }
         Err(error) => Err(told(&partition, failed(topic, index, &error))),
     }
-}
-
-/// The batch as the topic wants it on disk: its codec, its times. Mostly that is the batch as it came.
-fn to_store(
-    records: &Bytes,
-    info: &BatchInfo,
-    partition: &Partition,
-    settings: &TopicSettings,
-    options: &ValidateOptions,
-) -> Result<Bytes, RecordError> {
-    let mut patch = info.append_patch(0, partition.leader_epoch, options);
-    let mut batch = records.clone();
-    if let Some(codec) = settings.codec.filter(|codec| *codec != info.codec) {
-        batch = recompress_at_level(&BatchView::parse(records)?, codec, settings.level, DECOMPRESSED_BYTES_MAX)?;
-        patch.attributes = patch.attributes.map(|a| a.with_codec(codec));
-    }
-    let changes_times =
-        patch.attributes.is_some_and(|a| a.is_log_append_time() != info.header.attributes.is_log_append_time())
-            || patch.max_timestamp.is_some_and(|t| t != info.header.max_timestamp);
-    if !changes_times {
-        return Ok(batch);
-    }
-    let mut bytes = BytesMut::from(&batch[..]);
-    recrc_header(&mut bytes, &patch)?;
-    Ok(bytes.freeze())
 }
 
 fn accepted(

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use causeway_wire::records::{BatchHeader, BatchView, DECOMPRESSED_BYTES_MAX, NO_TIMESTAMP};
+use causeway_wire::records::{BatchHeader, BatchView, DECOMPRESSED_BYTES_MAX, NO_TIMESTAMP, RecordError};
 
 use super::blocking;
 use super::disk::{DiskFile, read_new};
@@ -16,6 +16,10 @@ use super::partition::Log;
 use super::scan::{Found, HEADERS_CHUNK, Scan};
 use super::segment::Segment;
 use super::txn_index::{self, AbortedTxn};
+
+/// Bytes of records that any number of look-ups may hold decompressed. Larger blocks are decompressed one at a time: a small batch may hold many, and
+/// anybody may look for a time.
+const DECOMPRESSED_FREELY_MAX: usize = 4 << 20;
 
 /// What a fetch found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -291,7 +295,7 @@ impl Log {
             let bytes =
                 bytes()?.ok_or_else(|| corrupt(format!("batch at offset {} is cut off", header.base_offset)))?;
             let batch = BatchView { header: *header, bytes };
-            let block = batch.decompress(DECOMPRESSED_BYTES_MAX).map_err(|error| corrupt(error.to_string()))?;
+            let (block, _alone) = decompressed(&batch).map_err(|error| corrupt(error.to_string()))?;
             for record in batch.walk(&block) {
                 let record = record.map_err(|error| corrupt(error.to_string()))?;
                 let (timestamp, offset) =
@@ -352,6 +356,18 @@ impl Log {
         }
         aborted.sort_unstable_by_key(|txn| txn.first_offset);
         Ok(aborted)
+    }
+}
+
+/// A batch's records; with them, where they are many bytes, the right to hold so many.
+fn decompressed(batch: &BatchView) -> Result<(Bytes, Option<MutexGuard<'static, ()>>), RecordError> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    match batch.decompress(DECOMPRESSED_FREELY_MAX) {
+        Err(RecordError::CapExceeded { .. }) => {
+            let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok((batch.decompress(DECOMPRESSED_BYTES_MAX)?, Some(alone)))
+        }
+        outcome => Ok((outcome?, None)),
     }
 }
 

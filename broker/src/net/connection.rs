@@ -25,17 +25,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Peer;
+use super::room::{self, ORDINARY_BYTES_MAX, Pace, RequestBytes};
 use crate::api::{self, Context};
 use crate::node::Node;
 
 /// Requests of one connection that may be read ahead of their answers; librdkafka and Java send at most 5 produces.
 const PIPELINE_MAX: usize = 16;
-/// A started frame must arrive within this, plus the time its size takes at the slowest rate we wait for.
-const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 /// A length field that was begun must be whole within this: four bytes travel together.
 const LENGTH_DEADLINE: Duration = Duration::from_secs(5);
-/// Slowest peer we keep buffers for, in bytes a second, reading and writing.
-const RATE_MIN: u64 = 64 << 10;
 /// After the peer closed its side, answers that are being made may still take so long.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// First step in which a frame's room is reserved, in bytes; it doubles as data comes.
@@ -127,13 +124,16 @@ impl Frame {
     }
 
     /// Writes all pieces with as few calls as it takes.
-    async fn write(&self, socket: &mut OwnedWriteHalf) -> io::Result<()> {
+    async fn write(&self, socket: &mut OwnedWriteHalf, pace: &Pace) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> = self.parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut left = &mut slices[..];
         while !left.is_empty() {
             match socket.write_vectored(left).await? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => IoSlice::advance_slices(&mut left, written),
+                written => {
+                    pace.bytes.fetch_add(written, Ordering::Relaxed);
+                    IoSlice::advance_slices(&mut left, written);
+                }
             }
         }
         Ok(())
@@ -144,12 +144,6 @@ impl Frame {
 pub type Answer = Result<Option<Frame>, Fault>;
 /// An answer in the making.
 pub type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
-
-/// Room held for a request.
-struct RequestBytes {
-    _counted: OwnedSemaphorePermit,
-    _overdraft: Option<OwnedSemaphorePermit>,
-}
 
 struct Queued {
     pending: Pending,
@@ -219,9 +213,9 @@ impl Reader {
                 tokio::time::sleep_until(until).await;
             }
             let length = frame::check_length(field, self.node.request_bytes_max)?;
-            let deadline = FRAME_DEADLINE + Duration::from_secs(length as u64 / RATE_MIN);
-            let (mut body, bytes) =
-                timeout(deadline, self.body(length)).await.map_err(|_| Fault::Slow("a request"))??;
+            let (node, pace) = (Arc::clone(&self.node), Pace::default());
+            let read = room::in_time(self.body(length, &pace), &pace, || node.room.to_send(length)).await;
+            let (mut body, bytes) = read.ok_or(Fault::Slow("a request"))??;
             let header = RequestHeader::decode(&mut body).map_err(|e| Fault::Malformed {
                 api: "header".into(),
                 version: -1,
@@ -250,43 +244,41 @@ impl Reader {
     }
 
     /// Reads a frame's body. Room in the broker's budget is taken as the bytes come, never for what is only announced:
-    /// memory is bounded, and a peer that announces much and sends little holds up nobody. Where the budget is used up by
-    /// unfinished requests, one at a time goes on without it, so that they cannot all wait for each other.
-    async fn body(&mut self, length: usize) -> Result<(Bytes, RequestBytes), Fault> {
-        let mut permit = self.node.reserve_request_bytes(0).await;
-        let mut overdraft = None;
+    /// memory is bounded, and a peer that announces much and sends little holds up nobody.
+    async fn body(&mut self, length: usize, pace: &Pace) -> Result<(Bytes, RequestBytes), Fault> {
+        let mut held = RequestBytes::default();
         let mut body = BytesMut::new();
-        self.fill(&mut body, API_KEY_BYTES.min(length)).await?;
+        self.fill(&mut body, API_KEY_BYTES.min(length), pace).await?;
         let cost = cost_per_byte(&body, length)?;
+        let ordinary = length <= FIRST_RESERVE || length * cost <= ORDINARY_BYTES_MAX;
         while body.len() < length {
             // The first step is small and common: what it decodes to is not counted.
             let first = body.len() <= API_KEY_BYTES;
             let step = body.len().max(FIRST_RESERVE).min(length - body.len());
-            if overdraft.is_none() {
+            if !held.is_overdrawn() {
                 if self.socket.fill_buf().await.map_err(FrameError::from)?.is_empty() {
                     return Err(FrameError::Closed.into());
                 }
-                tokio::select! {
-                    biased;
-                    more = self.node.reserve_request_bytes(if first { step } else { step * cost }) => permit.merge(more),
-                    granted = self.node.overdraw_request_bytes() => overdraft = Some(granted),
-                }
+                pace.ours.store(true, Ordering::Relaxed);
+                self.node.room.more(&mut held, if first { step } else { step * cost }, ordinary).await;
+                pace.ours.store(false, Ordering::Relaxed);
             }
             body.reserve(step);
             let until = body.len() + step;
-            self.fill(&mut body, until).await?;
+            self.fill(&mut body, until, pace).await?;
         }
-        Ok((body.freeze(), RequestBytes { _counted: permit, _overdraft: overdraft }))
+        Ok((body.freeze(), held))
     }
 
     /// Reads until `body` has so many bytes.
-    async fn fill(&mut self, body: &mut BytesMut, until: usize) -> Result<(), FrameError> {
+    async fn fill(&mut self, body: &mut BytesMut, until: usize, pace: &Pace) -> Result<(), FrameError> {
         while body.len() < until {
             let left = until - body.len();
             let mut room = (&mut *body).limit(left);
-            if self.socket.read_buf(&mut room).await? == 0 {
-                return Err(FrameError::Closed);
-            }
+            match self.socket.read_buf(&mut room).await? {
+                0 => return Err(FrameError::Closed),
+                more => pace.bytes.fetch_add(more, Ordering::Relaxed),
+            };
         }
         Ok(())
     }
@@ -359,9 +351,10 @@ async fn answer_all(
             () = &mut give_up => return Ok(()),
         };
         if let Some(frame) = answer {
-            let deadline = FRAME_DEADLINE + Duration::from_secs(frame.len() as u64 / RATE_MIN);
-            let written = timeout(deadline, frame.write(socket)).await;
-            written.map_err(|_| Fault::Slow("reading our answer"))?.map_err(FrameError::from)?;
+            let bytes = frame.len();
+            let pace = Pace::default();
+            let written = room::in_time(frame.write(socket, &pace), &pace, || node.room.to_read(bytes)).await;
+            written.ok_or(Fault::Slow("reading our answer"))?.map_err(FrameError::from)?;
         }
         node.stats.answered(queued.key, queued.began.elapsed(), queued.size);
     }

@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod doors;
+pub mod room;
 
 use std::io;
 use std::net::SocketAddr;

@@ -27,6 +27,15 @@ fn bombs_stop_at_the_cap_without_holding_more() {
 }
 
 #[test]
+fn a_frame_that_declares_more_than_the_cap_is_refused_without_the_work() {
+    let bomb = compress(Codec::Zstd, &vec![0; 64 << 20]).unwrap();
+    let mut out = Vec::new();
+    let outcome = decompress_into(Codec::Zstd, &bomb, 32 << 20, &mut out);
+    assert_eq!(outcome, Err(RecordError::CapExceeded { cap: 32 << 20 }));
+    assert_eq!(out.capacity(), 0, "nothing was decompressed");
+}
+
+#[test]
 fn the_cap_is_exact() {
     let block = vec![7; 100_000];
     for codec in Codec::ALL {

@@ -57,6 +57,10 @@ fn decode(context: &mut DCtx<'static>, block: &[u8], cap: usize, out: &mut Vec<u
     decoder.reinit()?;
     decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
     if let Ok(Some(declared)) = zstd_safe::get_frame_content_size(block) {
+        if declared > cap as u64 {
+            // A frame either gives what it declares or is corrupt: refused without the work in both cases.
+            return Err(Failure::Cap);
+        }
         // with all of its output at hand the decoder needs no window of its own
         let believed = declared.min(block.len() as u64 * EXPANSION_BELIEVED).min(cap as u64);
         out.reserve(believed as usize + 1);
