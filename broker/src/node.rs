@@ -294,6 +294,14 @@ impl Node {
         image.topic(topic).is_some_and(|t| self.partitions.count(topic) == Some(t.partitions.len()))
     }
 
+    /// Whether what groups committed can be told: not while a partition of `__consumer_offsets` is not served.
+    pub fn groups_readable(&self) -> Result<(), ErrorCode> {
+        match self.is_open(OFFSETS_TOPIC) || self.meta.image().topic(OFFSETS_TOPIC).is_none() {
+            true => Ok(()),
+            false => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+        }
+    }
+
     /// Makes sure that `__consumer_offsets` is there, with all its partitions.
     pub async fn ready_for_groups(&self) -> Result<(), ErrorCode> {
         if self.is_open(OFFSETS_TOPIC) {

@@ -29,6 +29,9 @@ pub async fn handle(context: &Context, request: OffsetFetchRequest) -> OffsetFet
         let groups = once.map(|group| of_group(context, group, request.require_stable)).collect();
         return OffsetFetchResponse { groups, ..Default::default() };
     }
+    if let Err(code) = context.node.groups_readable() {
+        return OffsetFetchResponse { error_code: code.0, ..Default::default() };
+    }
     let topics = match request.topics {
         // Version 1 has no null: an empty list there asks for nothing.
         Some(topics) => topics.into_iter().map(|t| (t.name, Some(t.partition_indexes))).collect(),
@@ -54,7 +57,8 @@ pub async fn handle(context: &Context, request: OffsetFetchRequest) -> OffsetFet
 
 fn of_group(context: &Context, group: OffsetFetchRequestGroup, stable: bool) -> OffsetFetchResponseGroup {
     let member = group.member_id.as_deref();
-    if let Err(code) = context.node.coordinator.check_fetch(&group.group_id, member, group.member_epoch) {
+    let check = || context.node.coordinator.check_fetch(&group.group_id, member, group.member_epoch);
+    if let Err(code) = context.node.groups_readable().and_then(|()| check()) {
         return OffsetFetchResponseGroup { group_id: group.group_id, error_code: code.0, ..Default::default() };
     }
     let by_id = context.version() >= 10;

@@ -33,12 +33,17 @@ pub(crate) fn write_offsets(disk: &dyn Disk, path: &Path, offsets: &Offsets) -> 
 
 /// Reads a checkpoint file. Missing or damaged: empty, which only costs time (recovery from the start of the log) or a fall-back the caller knows.
 pub(crate) fn read_offsets(disk: &dyn Disk, path: &Path) -> Result<Offsets, LogError> {
-    let Some(raw) = read_file(disk, path)? else { return Ok(Offsets::new()) };
+    Ok(read_sound_offsets(disk, path)?.unwrap_or_default())
+}
+
+/// As [`read_offsets`]; `None` if the file is missing or damaged.
+pub(crate) fn read_sound_offsets(disk: &dyn Disk, path: &Path) -> Result<Option<Offsets>, LogError> {
+    let Some(raw) = read_file(disk, path)? else { return Ok(None) };
     let parsed = String::from_utf8(raw).ok().and_then(|text| parse_offsets(&text));
     if parsed.is_none() {
         tracing::warn!(path = %path.display(), "checkpoint file is damaged, going on without it");
     }
-    Ok(parsed.unwrap_or_default())
+    Ok(parsed)
 }
 
 fn parse_offsets(text: &str) -> Option<Offsets> {

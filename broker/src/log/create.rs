@@ -109,8 +109,16 @@ fn make(
         write_all_at(&*file, &mut [IoSlice::new(Epochs::default().encode().as_bytes())], 0)
     });
     written.map_err(|error| LogError::io("write", &epochs, &error))?;
-    let hints =
-        OpenHints { config, clean: false, recovery_point: 0, start: 0, high_watermark: 0, cleaned_to: -1, now_ms };
+    let hints = OpenHints {
+        config,
+        clean: false,
+        recovery_point: 0,
+        start: None,
+        starts_known: true,
+        high_watermark: 0,
+        cleaned_to: -1,
+        now_ms,
+    };
     Ok(Log::open(env.clone(), &path, topic, partition, hints)?.0)
 }
 

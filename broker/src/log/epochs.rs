@@ -12,6 +12,11 @@ impl Epochs {
         self.starts.last().map(|(epoch, _)| *epoch)
     }
 
+    /// Epochs and where they start, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i32, i64)> {
+        self.starts.iter().copied()
+    }
+
     /// The epoch in which `offset` was written.
     pub(crate) fn at(&self, offset: i64) -> Option<i32> {
         let after = self.starts.partition_point(|(_, start)| *start <= offset);

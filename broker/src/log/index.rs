@@ -175,7 +175,8 @@ pub(crate) fn search_file<const N: usize>(
     Ok(best)
 }
 
-fn read_entry<const N: usize>(file: &dyn DiskFile, at: u32) -> io::Result<Option<[u8; N]>> {
+/// One entry of a file; none behind its end.
+pub(crate) fn read_entry<const N: usize>(file: &dyn DiskFile, at: u32) -> io::Result<Option<[u8; N]>> {
     let mut raw = [0; N];
     let read = read_full_at(file, &mut raw, u64::from(at) * N as u64)?;
     Ok((read == N).then_some(raw))

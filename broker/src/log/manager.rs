@@ -98,10 +98,18 @@ impl LockedDirs {
         let mut logs: HashMap<String, BTreeMap<i32, Arc<Log>>> = HashMap::new();
         for dir in &dirs {
             let clean = checkpoint::take_clean_shutdown(&*config.disk, &dir.env.path)?;
-            let opened = open_partitions(&dir.env, clean.is_some(), config.now_ms, config_of)?;
+            let opened = open_partitions(&dir.env, clean.is_some(), config.now_ms, config_of).inspect_err(|_| {
+                // Whoever tries again must find what this start found.
+                if let Some(epoch) = clean
+                    && let Err(error) = checkpoint::write_clean_shutdown(&*config.disk, &dir.env.path, epoch)
+                {
+                    tracing::error!(%error, "the mark of a clean stop cannot be put back");
+                }
+            })?;
             report.clean &= clean.is_some() || opened.is_empty();
             report.broker_epoch = report.broker_epoch.or(clean);
             for (log, found) in opened {
+                found.tell();
                 report.partitions.push(found);
                 logs.entry(log.topic().to_owned()).or_default().insert(log.partition(), Arc::new(log));
             }
@@ -367,7 +375,8 @@ fn open_partitions(
 ) -> Result<Vec<(Log, RecoveryReport)>, LogError> {
     let (disk, root) = (&*env.disk, &env.path);
     let read = |name: &str| checkpoint::read_offsets(disk, &root.join(name));
-    let (points, watermarks, starts) = (read(RECOVERY_POINTS)?, read(HIGH_WATERMARKS)?, read(LOG_STARTS)?);
+    let (points, watermarks) = (read(RECOVERY_POINTS)?, read(HIGH_WATERMARKS)?);
+    let starts = checkpoint::read_sound_offsets(disk, &root.join(LOG_STARTS))?;
     let cleaned = read(CLEANED_TO)?;
     let mut found = Vec::new();
     for entry in disk.list(root).map_err(|error| LogError::io("list", root, &error))? {
@@ -380,6 +389,10 @@ fn open_partitions(
             found.push((path, topic.to_owned(), partition));
         }
     }
+    // A line for a partition that is not there may be one whose name was damaged.
+    let is_here = |(topic, partition): &(String, i32)| found.iter().any(|(_, t, p)| (t, p) == (topic, partition));
+    let starts_known = starts.as_ref().is_some_and(|starts| starts.keys().all(is_here));
+    let starts = starts.unwrap_or_default();
     let open = |(path, topic, partition): &(PathBuf, String, i32)| {
         let key = (topic.clone(), *partition);
         let at = |offsets: &Offsets| offsets.get(&key).copied().unwrap_or(0);
@@ -387,7 +400,8 @@ fn open_partitions(
             config: config_of(topic),
             clean,
             recovery_point: at(&points),
-            start: at(&starts),
+            start: starts.get(&key).copied(),
+            starts_known,
             high_watermark: at(&watermarks),
             cleaned_to: cleaned.get(&key).copied().unwrap_or(-1),
             now_ms,

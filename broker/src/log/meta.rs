@@ -11,6 +11,8 @@ use super::names::PARTITION_METADATA;
 /// File name in each log directory.
 pub(crate) const META_PROPERTIES: &str = "meta.properties";
 const VERSION: &str = "1";
+/// Begins the first line of a file that we wrote, a comment to Kafka: the CRC-32C of the lines after it.
+const CHECKSUM: &str = "#crc32c=";
 
 /// Whose log directory it is (KIP-866: one id per directory).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,14 @@ impl MetaProperties {
         let path = dir.join(META_PROPERTIES);
         let Some(raw) = read_file(disk, &path)? else { return Ok(None) };
         let text = String::from_utf8_lossy(&raw);
+        if let Some((told, rest)) = text.strip_prefix(CHECKSUM).and_then(|text| text.split_once('\n'))
+            && told != checksum(rest)
+        {
+            let what = format!(
+                "it is not what was written; check cluster.id, node.id and directory.id, then remove the line {CHECKSUM}"
+            );
+            return Err(LogError::Corrupt { path, what });
+        }
         let value = |key: &str| {
             let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', '!']));
             lines
@@ -57,9 +67,14 @@ impl MetaProperties {
     pub fn write(&self, disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
         let Self { cluster_id, node_id, directory_id } = self;
         let text =
-            format!("#\ncluster.id={cluster_id}\ndirectory.id={directory_id}\nnode.id={node_id}\nversion={VERSION}\n");
+            format!("cluster.id={cluster_id}\ndirectory.id={directory_id}\nnode.id={node_id}\nversion={VERSION}\n");
+        let text = format!("{CHECKSUM}{}\n{text}", checksum(&text));
         replace_file(disk, &dir.join(META_PROPERTIES), text.as_bytes())
     }
+}
+
+fn checksum(text: &str) -> String {
+    format!("{:08x}", crc32c::crc32c(text.as_bytes()))
 }
 
 /// Writes a partition's topic id.

@@ -27,6 +27,7 @@ mod forced;
 mod handles;
 mod index;
 mod judge;
+mod locate;
 mod manager;
 mod meta;
 mod names;
@@ -37,7 +38,9 @@ mod replay;
 mod retain;
 mod scan;
 mod segment;
+mod settle;
 mod snapshot;
+mod trust;
 mod txn_index;
 
 #[cfg(test)]
@@ -45,6 +48,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub(crate) use checkpoint::CLEAN_SHUTDOWN;
 pub use clean::{CleanerConfig, CleanerStats, CleaningDone, Uncleanable};
 pub use disk::{DirEntry, DirLock, Disk, DiskFile, RealDisk, Stat};
 pub(crate) use disk::{read_file, replace_file, write_all_at};

@@ -419,6 +419,7 @@ impl Log {
         old.note_time();
         old.flush_indexes(disk, &dir)?;
         let old_base = old.base;
+        txn_index::note_checksum(disk, &dir, old);
         let log_file = self.log_file(&dir, old_base)?;
         self.snapshot_producers(inner, base)?;
         create_segment_files(disk, &dir, base)?;

@@ -10,9 +10,10 @@ use causeway_wire::records::{BatchHeader, BatchView, DECOMPRESSED_BYTES_MAX, NO_
 use super::blocking;
 use super::disk::{DiskFile, read_new};
 use super::error::LogError;
-use super::index::{OFFSET_ENTRY, OffsetEntry, Probe, TIME_ENTRY, TimeEntry, search_file};
+use super::index::{OFFSET_ENTRY, OffsetEntry, Probe, TIME_ENTRY, TimeEntry, read_entry, search_file};
+use super::locate::Place;
 use super::names::{FileKind, segment_file};
-use super::partition::Log;
+use super::partition::{Inner, Log};
 use super::scan::{Found, HEADERS_CHUNK, Scan};
 use super::segment::Segment;
 use super::txn_index::{self, AbortedTxn};
@@ -47,16 +48,24 @@ struct View {
     dir: Arc<Path>,
     base: i64,
     size: u64,
+    /// Where the next segment begins, or the log ends.
+    limit: i64,
     index: Probe<OFFSET_ENTRY>,
     max_time: i64,
 }
 
 impl View {
-    fn of(log: &Log, dir: &Arc<Path>, segment: &Segment, offset: i64) -> Self {
+    fn of(log: &Log, inner: &Inner, segment: &Segment, offset: i64) -> Self {
         let relative = segment.clamp_relative(offset);
         let index = segment.index.probe(|raw| OffsetEntry::decode(raw).relative <= relative);
-        let (dir, generation) = (dir.clone(), log.generation());
-        Self { generation, dir, base: segment.base, size: segment.size, index, max_time: segment.max_time }
+        let next = inner.segments.range(segment.base.saturating_add(1)..).next();
+        let limit = next.map_or_else(|| log.end_offset(), |(base, _)| *base);
+        let (dir, generation, max_time) = (inner.dir.clone(), log.generation(), segment.max_time);
+        Self { generation, dir, base: segment.base, size: segment.size, limit, index, max_time }
+    }
+
+    fn place<'a>(&'a self, file: &'a dyn DiskFile) -> Place<'a> {
+        Place { file, dir: &self.dir, base: self.base, size: self.size }
     }
 }
 
@@ -135,7 +144,7 @@ impl Log {
         }
         let found = inner.segments.range(..=at).next_back().or_else(|| inner.segments.iter().next());
         let next = inner.segments.range(at.saturating_add(1)..).next().map(|(base, _)| *base);
-        Ok(found.map(|(_, segment)| (View::of(self, &inner.dir, segment, offset), next)))
+        Ok(found.map(|(_, segment)| (View::of(self, &inner, segment, offset), next)))
     }
 
     fn out_of_range(&self, offset: i64) -> LogError {
@@ -145,13 +154,15 @@ impl Log {
     fn read_segment(&self, view: &View, offset: i64, max: usize, upper: i64) -> Result<Option<Fetched>, LogError> {
         let file = self.open_file(view.generation, &view.dir, view.base, FileKind::Log)?;
         let fail = |error: io::Error| LogError::io("read", &segment_file(&view.dir, view.base, FileKind::Log), &error);
-        let Some((pos, first)) = self.locate(view, &*file, offset).map_err(fail)? else { return Ok(None) };
+        let Some((pos, first)) = self.locate(view, &*file, offset)? else { return Ok(None) };
         if first.last_offset() >= upper {
+            // Readers wait for it, so it must not be one that only says it is so far.
+            view.place(&*file).check(pos, &first, view.limit)?;
             return Ok(Some(Fetched { bytes: Bytes::new(), next_offset: offset }));
         }
         let want = max.max(first.size()).min((view.size - pos) as usize);
         let mut raw = blocking(want, || read_new(&*file, want, pos)).map_err(fail)?;
-        let (whole, next_offset) = whole_batches(&raw, offset, upper);
+        let (whole, next_offset) = blocking(want, || self.sound_batches(view, &*file, pos, &raw, (offset, upper)))?;
         raw.truncate(whole);
         if raw.capacity() - whole > whole / 2 {
             // An answer is counted by its bytes until it is written, and must not hold much more than that.
@@ -160,19 +171,42 @@ impl Log {
         Ok(Some(Fetched { bytes: raw.into(), next_offset }))
     }
 
-    /// Position and header of the first batch whose last offset is not below `offset`.
-    fn locate(&self, view: &View, file: &dyn DiskFile, offset: i64) -> io::Result<Option<(u64, BatchHeader)>> {
-        let hint = self.index_hint(view, offset);
-        if let Some(pos) = hint
-            && let Some(found) = find_batch(view, file, pos, offset, true)?
-        {
-            return Ok(Some(found));
+    /// Bytes of whole batches below `upper` in what was read from `pos` on, and the offset after them: of those before the first damaged one, which is an
+    /// error if it is the very first. A CRC is checked at a tenth of what it costs to send the bytes; not every client does it.
+    fn sound_batches(
+        &self,
+        view: &View,
+        file: &dyn DiskFile,
+        pos: u64,
+        raw: &[u8],
+        (offset, upper): (i64, i64),
+    ) -> Result<(usize, i64), LogError> {
+        let (place, epochs) = (view.place(file), self.lock().epochs.clone());
+        let (mut at, mut next) = (0, offset);
+        while let Ok(header) = BatchHeader::parse(&raw[at..]) {
+            let after = at + header.size();
+            if after > raw.len() || header.last_offset() >= upper {
+                break;
+            }
+            let follower = match raw[after..].first_chunk() {
+                Some(base) => i64::from_be_bytes(*base),
+                None => place.base_offset_at(pos + after as u64)?.unwrap_or(view.limit),
+            };
+            match place.sound(&header, &raw[at..after], follower, epochs.at(header.base_offset)) {
+                Ok(()) => (at, next) = (after, header.next_offset()),
+                Err(damage) if at == 0 => return Err(damage),
+                Err(_) => break,
+            }
         }
-        // No entry, or one that does not fit the log: the log is right.
-        find_batch(view, file, 0, offset, false)
+        Ok((at, next))
     }
 
-    fn index_hint(&self, view: &View, offset: i64) -> Option<u64> {
+    /// Position and header of the first batch whose last offset is not below `offset`.
+    fn locate(&self, view: &View, file: &dyn DiskFile, offset: i64) -> Result<Option<(u64, BatchHeader)>, LogError> {
+        view.place(file).find(self.index_hint(view, offset), offset)
+    }
+
+    fn index_hint(&self, view: &View, offset: i64) -> Option<OffsetEntry> {
         let relative = offset.saturating_sub(view.base).min(i64::from(i32::MAX)) as i32;
         let raw = match view.index {
             Probe::Found(raw) => raw,
@@ -182,7 +216,7 @@ impl Log {
                 search_file(&*file, entries, |raw| OffsetEntry::decode(raw).relative <= relative).ok()??.1
             }
         };
-        Some(u64::from(OffsetEntry::decode(&raw).position)).filter(|pos| *pos < view.size)
+        Some(OffsetEntry::decode(&raw))
     }
 
     /// The first record, at or after the log's start and below `upper`, whose time is not before `timestamp` (ListOffsets by time). Decodes the records of one
@@ -235,34 +269,41 @@ impl Log {
     fn views_by_time(&self) -> Vec<View> {
         let inner = self.lock();
         let start = self.start_offset();
-        inner.segments.values().map(|segment| View::of(self, &inner.dir, segment, start)).collect()
+        inner.segments.values().map(|segment| View::of(self, &inner, segment, start)).collect()
     }
 
     /// Position from which to look for `timestamp`. An entry says that all before its batch is older than its time, so it may be used only if its time is
-    /// not after the one sought, and the batch it names bears it out.
+    /// not after the one sought, and the batch it names bears it out. A damaged one could name another batch of the same time: the one before it is asked, too.
     fn time_hint(&self, view: &View, timestamp: i64) -> Result<u64, LogError> {
         let probe = {
             let inner = self.lock();
             let Some(segment) = inner.segments.get(&view.base) else { return Ok(0) };
             segment.times.probe(|raw| TimeEntry::decode(raw).timestamp <= timestamp)
         };
-        let raw: Option<[u8; TIME_ENTRY]> = match probe {
-            Probe::Found(raw) => Some(raw),
-            Probe::OnDisk(0) => None,
+        let raw: Vec<[u8; TIME_ENTRY]> = match probe {
+            Probe::Found(raw) => vec![raw],
+            Probe::OnDisk(0) => Vec::new(),
             Probe::OnDisk(entries) => {
                 let path = segment_file(&view.dir, view.base, FileKind::TimeIndex);
                 let file = self.open_file(view.generation, &view.dir, view.base, FileKind::TimeIndex)?;
-                search_file(&*file, entries, |raw| TimeEntry::decode(raw).timestamp <= timestamp)
-                    .map_err(|error| LogError::io("read", &path, &error))?
-                    .map(|(_, raw)| raw)
+                let fail = |error| LogError::io("read", &path, &error);
+                let found = search_file(&*file, entries, |raw| TimeEntry::decode(raw).timestamp <= timestamp);
+                match found.map_err(fail)? {
+                    Some((0, _)) | None => Vec::new(),
+                    Some((at, raw)) => read_entry(&*file, at - 1).map_err(fail)?.into_iter().chain([raw]).collect(),
+                }
             }
         };
-        let Some(entry) = raw.map(|raw| TimeEntry::decode(&raw)) else { return Ok(0) };
         let file = self.open_file(view.generation, &view.dir, view.base, FileKind::Log)?;
-        let found = self
-            .locate(view, &*file, view.base + i64::from(entry.relative))
-            .map_err(|error| LogError::io("read", &segment_file(&view.dir, view.base, FileKind::Log), &error))?;
-        Ok(found.filter(|(_, header)| header.max_timestamp == entry.timestamp).map_or(0, |(pos, _)| pos))
+        let mut from = None;
+        for entry in raw.iter().map(TimeEntry::decode) {
+            // Where the log itself cannot be read, the walk from its beginning tells.
+            let found = self.locate(view, &*file, view.base + i64::from(entry.relative)).unwrap_or_default();
+            let borne_out = found.filter(|(_, header)| header.max_timestamp == entry.timestamp);
+            let pos = borne_out.map_or(0, |(pos, _)| pos);
+            from = Some(from.map_or(pos, |from: u64| from.min(pos)));
+        }
+        Ok(from.unwrap_or(0))
     }
 
     fn largest_time(&self, view: &View, upper: i64) -> Result<i64, LogError> {
@@ -319,14 +360,36 @@ impl Log {
         mut visit: impl FnMut(&mut dyn FnMut() -> Result<Option<Bytes>, LogError>, &BatchHeader) -> Result<bool, LogError>,
     ) -> Result<(), LogError> {
         let file = self.open_file(view.generation, &view.dir, view.base, FileKind::Log)?;
-        let fail = |error: io::Error| LogError::io("read", &segment_file(&view.dir, view.base, FileKind::Log), &error);
+        let place = view.place(&*file);
+        let fail = |error: io::Error| place.failed(&error);
         let mut scan = Scan::new(&*file, from, view.size, HEADERS_CHUNK);
-        while let Found::Batch(pos, header) = scan.step().map_err(fail)? {
-            if header.last_offset() >= upper || !visit(&mut || scan.bytes(pos, &header).map_err(fail), &header)? {
-                break;
+        let mut before = None;
+        loop {
+            let (pos, header) = match scan.step().map_err(fail)? {
+                Found::Batch(pos, header) => (pos, header),
+                Found::End => return Ok(()),
+                Found::Bad(pos, why) => return Err(place.damaged(format!("at byte {pos}: {why}"))),
+            };
+            if from == 0 || before.is_some() {
+                place.in_order(before, &header)?;
             }
+            let after = pos + header.size() as u64;
+            if header.last_offset() >= upper {
+                return place.check(pos, &header, view.limit);
+            }
+            // A batch is passed over or taken for its time: what it says must be what was written.
+            if !scan.crc_holds(pos, &header).map_err(fail)? {
+                return Err(place.wrong_crc(&header));
+            }
+            let mut bytes = || {
+                place.followed(&header, place.base_offset_at(after)?.unwrap_or(view.limit))?;
+                scan.bytes(pos, &header).map_err(fail)
+            };
+            if !visit(&mut bytes, &header)? {
+                return Ok(());
+            }
+            before = Some(header);
         }
-        Ok(())
     }
 
     /// Aborted transactions that a reader of `from..to` with `read_committed` has to leave out, by first offset.
@@ -369,41 +432,6 @@ fn decompressed(batch: &BatchView) -> Result<(Bytes, Option<MutexGuard<'static, 
         }
         outcome => Ok((outcome?, None)),
     }
-}
-
-/// Looks from `pos` on. With `check`, the first header must be one that an honest index entry points to.
-fn find_batch(
-    view: &View,
-    file: &dyn DiskFile,
-    pos: u64,
-    offset: i64,
-    check: bool,
-) -> io::Result<Option<(u64, BatchHeader)>> {
-    let mut scan = Scan::new(file, pos, view.size, HEADERS_CHUNK);
-    let mut first = true;
-    while let Found::Batch(pos, header) = scan.step()? {
-        if check && first && !(view.base..=offset).contains(&header.base_offset) {
-            return Ok(None);
-        }
-        first = false;
-        if header.last_offset() >= offset {
-            return Ok(Some((pos, header)));
-        }
-    }
-    Ok(None)
-}
-
-/// Bytes of whole batches below `upper`, and the offset after them.
-fn whole_batches(raw: &[u8], offset: i64, upper: i64) -> (usize, i64) {
-    let (mut at, mut next) = (0, offset);
-    while let Ok(header) = BatchHeader::parse(&raw[at..]) {
-        let after = at + header.size();
-        if after > raw.len() || header.last_offset() >= upper {
-            break;
-        }
-        (at, next) = (after, header.next_offset());
-    }
-    (at, next)
 }
 
 /// Bytes of whole batches before `offset` in a file of `size` bytes; and, if a batch reaches across `offset`, where that one begins.

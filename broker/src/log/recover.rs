@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use causeway_wire::records::BatchHeader;
 
 use super::clean::settle_swaps;
-use super::disk::{Disk, DiskFile, read_file, replace_file};
+use super::disk::{Disk, DiskFile, read_file};
 use super::epochs::Epochs;
 use super::error::LogError;
 use super::flush::FlushMark;
 use super::forced::Forced;
-use super::index::{Index, OFFSET_ENTRY, OffsetEntry, TIME_ENTRY, TimeEntry};
 use super::names::{EPOCH_CHECKPOINT, FileKind, parse_segment_file, segment_file};
 use super::partition::{DirEnv, Inner, Log, next_log_id};
 use super::replay::replay;
@@ -48,31 +47,56 @@ pub struct RecoveryReport {
     pub lost_committed: bool,
 }
 
+impl RecoveryReport {
+    /// Says so where something was lost.
+    pub(crate) fn tell(&self) {
+        let Self { topic, partition, cut_bytes, dropped_segments, end_offset, lost_committed, cause, .. } = self;
+        if cause.is_some() || *lost_committed {
+            let cause = cause.as_deref().unwrap_or("it ends before what was committed");
+            tracing::warn!(
+                topic,
+                partition,
+                cause,
+                cut_bytes,
+                dropped_segments,
+                end_offset,
+                lost_committed,
+                "log cut at its first damaged byte"
+            );
+        }
+    }
+}
+
 /// What is known about a partition from the checkpoints of its directory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OpenHints {
     pub(crate) config: LogConfig,
     pub(crate) clean: bool,
     pub(crate) recovery_point: i64,
-    pub(crate) start: i64,
+    /// Log start inside of a segment; none if it is where the first segment begins.
+    pub(crate) start: Option<i64>,
+    /// Whether the file that says so could be read.
+    pub(crate) starts_known: bool,
     pub(crate) high_watermark: i64,
     /// Compacted up to here, -1 for never or not known.
     pub(crate) cleaned_to: i64,
     pub(crate) now_ms: i64,
 }
 
-struct Opening<'a> {
-    disk: &'a dyn Disk,
-    dir: &'a Path,
-    hints: OpenHints,
+pub(super) struct Opening<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) dir: &'a Path,
+    pub(super) hints: OpenHints,
     /// Epochs as checkpointed; `None` if that file is missing, empty or damaged.
-    known: Option<Epochs>,
-    epochs: Epochs,
-    report: RecoveryReport,
+    pub(super) known: Option<Epochs>,
+    pub(super) epochs: Epochs,
+    /// Leader epoch of the last batch, if that was read.
+    pub(super) last_epoch: Option<i32>,
+    pub(super) report: RecoveryReport,
     /// Files to flush before the log is served.
-    touched: BTreeSet<i64>,
+    pub(super) touched: BTreeSet<i64>,
     /// Segments that had a `.txnindex`.
-    with_aborts: BTreeSet<i64>,
+    pub(super) with_aborts: BTreeSet<i64>,
 }
 
 impl Log {
@@ -92,11 +116,14 @@ impl Log {
         let report = RecoveryReport { topic: topic.to_owned(), partition, ..RecoveryReport::default() };
         let epochs = known.clone().unwrap_or_default();
         let (touched, with_aborts) = (BTreeSet::new(), BTreeSet::new());
-        let mut opening = Opening { disk: &*disk, dir, hints, known, epochs, report, touched, with_aborts };
+        let last_epoch = None;
+        let mut opening = Opening { disk: &*disk, dir, hints, known, epochs, last_epoch, report, touched, with_aborts };
         let (bases, snapshots) = opening.list()?;
+        opening.question_epochs(&bases)?;
+        let start = opening.start(bases.first().copied().unwrap_or(0))?;
         let (mut segments, mut end) = opening.segments(&bases)?;
-        let first = segments.first_key_value().map(|(base, _)| *base);
-        let start = hints.start.max(first.unwrap_or(0));
+        opening.question(&segments, &snapshots, start, end)?;
+        let start = start.max(segments.first_key_value().map_or(0, |(base, _)| *base));
         if end < start || segments.is_empty() {
             // The log start was moved past what is left of the log.
             opening.drop_segments(&segments.keys().copied().collect::<Vec<_>>())?;
@@ -186,8 +213,9 @@ impl Opening<'_> {
         };
         for (at, &base) in bases.iter().enumerate() {
             let (later, next) = (&bases[at + 1..], bases.get(at + 1).copied());
-            let hole = base > end && base >= doubt_from && !self.hole_may_be(end, false);
+            let hole = base > end && base >= doubt_from && !self.hole_may_be(end, base, false);
             if base < end || hole {
+                self.refuse_after_clean_stop(base, &format!("it begins before the log's end {end}"))?;
                 self.report
                     .cause
                     .get_or_insert_with(|| format!("segment {base} does not begin at the log's end {end}"));
@@ -207,83 +235,6 @@ impl Opening<'_> {
             }
         }
         Ok((segments, end))
-    }
-
-    /// Takes a segment as it is if its indexes look right; the last one is read from its last index entry on. Returns it and the offset after it.
-    fn trust(&mut self, base: i64, next: Option<i64>) -> Result<Option<(Segment, i64)>, LogError> {
-        let file = self.open_log(base)?;
-        let size = file.size().map_err(|error| self.fail(base, &error))?;
-        let Some((index, times)) = self.sound_indexes(base, size)? else { return Ok(None) };
-        let mut segment = Segment::new(base, self.hints.now_ms);
-        if let Some(entry) = times.last().map(TimeEntry::decode) {
-            segment.max_time = entry.timestamp;
-            segment.max_time_offset = base + i64::from(entry.relative);
-        }
-        let from = index.last().map_or(0, |raw| u64::from(OffsetEntry::decode(raw).position));
-        (segment.index, segment.times, segment.size) = (index, times, size);
-        if let Some(next) = next {
-            return Ok(Some((segment, next)));
-        }
-        let mut end = base;
-        let mut scan = Scan::new(&*file, 0, size.min(HEADERS_CHUNK as u64), HEADERS_CHUNK);
-        if let Found::Batch(_, first) = scan.step().map_err(|error| self.fail(base, &error))? {
-            segment.first_time = Some(first.max_timestamp);
-        }
-        let mut scan = Scan::new(&*file, from, size, HEADERS_CHUNK);
-        loop {
-            match scan.step().map_err(|error| self.fail(base, &error))? {
-                Found::Batch(pos, header) => {
-                    if !scan.crc_holds(pos, &header).map_err(|error| self.fail(base, &error))? {
-                        return Ok(None);
-                    }
-                    if header.max_timestamp > segment.max_time {
-                        segment.max_time = header.max_timestamp;
-                        segment.max_time_offset = header.last_offset();
-                    }
-                    segment.first_time.get_or_insert(header.max_timestamp);
-                    end = header.next_offset();
-                }
-                Found::End => return Ok(Some((segment, end))),
-                Found::Bad(..) => return Ok(None),
-            }
-        }
-    }
-
-    /// Both indexes, if their sizes and last entries are possible.
-    fn sound_indexes(
-        &self,
-        base: i64,
-        size: u64,
-    ) -> Result<Option<(Index<OFFSET_ENTRY>, Index<TIME_ENTRY>)>, LogError> {
-        let index = self.read_index::<OFFSET_ENTRY>(base, FileKind::Index)?;
-        let times = self.read_index::<TIME_ENTRY>(base, FileKind::TimeIndex)?;
-        let (Some(index), Some(times)) = (index, times) else { return Ok(None) };
-        let offset_fits = index
-            .last()
-            .map(OffsetEntry::decode)
-            .is_none_or(|last| last.relative >= 0 && u64::from(last.position) < size);
-        let time_fits =
-            times.last().map(TimeEntry::decode).is_none_or(|last| last.relative >= 0 && last.timestamp >= 0);
-        // A closed segment with records has its largest time in the index, unless its records have no times.
-        Ok((offset_fits && time_fits).then_some((index, times)))
-    }
-
-    fn read_index<const N: usize>(&self, base: i64, kind: FileKind) -> Result<Option<Index<N>>, LogError> {
-        let path = segment_file(self.dir, base, kind);
-        let file = match self.disk.open(&path, false) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(LogError::io("open", &path, &error)),
-        };
-        let fail = |error: io::Error| LogError::io("read", &path, &error);
-        let len = file.size().map_err(fail)?;
-        if len % N as u64 != 0 {
-            return Ok(None);
-        }
-        let entries = (len / N as u64) as u32;
-        let mut last = [0; N];
-        let read = super::disk::read_full_at(&*file, &mut last, len.saturating_sub(N as u64)).map_err(fail)?;
-        Ok(Some(Index::opened(entries, (entries > 0 && read == N).then_some(last))))
     }
 
     /// Reads a whole segment, checks every batch and writes the indexes anew. At the first bad batch the `later` segments are dropped and then the file is cut: were it
@@ -306,6 +257,7 @@ impl Opening<'_> {
                     }
                     if bad.is_none() {
                         end = header.next_offset();
+                        self.last_epoch = Some(header.partition_leader_epoch);
                         self.note_epoch(&header);
                         segment.note(&header, self.hints.config.index_interval_bytes);
                     }
@@ -314,6 +266,7 @@ impl Opening<'_> {
         }
         self.report.scanned_bytes += segment.size;
         if let Some(why) = bad {
+            self.refuse_after_clean_stop(base, &why)?;
             self.report.cut_bytes += size - segment.size;
             self.drop_segments(later)?;
             self.report.cause.get_or_insert(format!("segment {base} at byte {}: {why}", segment.size));
@@ -329,7 +282,7 @@ impl Opening<'_> {
     /// Why a batch cannot stand here, by the fields that its CRC does not cover.
     fn misplaced(&self, header: &BatchHeader, base: i64, end: i64, last: bool) -> Option<String> {
         let offset = header.base_offset;
-        let gap = offset > end && !self.hole_may_be(end, last);
+        let gap = offset > end && !self.hole_may_be(end, offset, last);
         if offset < end || gap || header.last_offset() - base > i64::from(i32::MAX) {
             return Some(format!("offset {offset}, expected {end}"));
         }
@@ -345,19 +298,13 @@ impl Opening<'_> {
         }
     }
 
-    /// Whether offsets may be missing at `at`. Compaction leaves holes only below the recovery point that is on disk, and never in the active segment;
+    /// Whether offsets may be missing from `at` up to `to`. Compaction leaves holes only below the recovery point that is on disk, and never in the active segment;
     /// elsewhere a hole is a base offset gone wrong, which no CRC covers. A compacted log gets the benefit of the doubt: its recovery point may be another broker's.
-    fn hole_may_be(&self, at: i64, last_segment: bool) -> bool {
+    fn hole_may_be(&self, at: i64, to: i64, last_segment: bool) -> bool {
         let hints = &self.hints;
         let compacted = hints.config.compact || hints.cleaned_to >= 0;
         let sealed = !last_segment || hints.recovery_point == 0;
-        hints.config.offset_gaps || at < hints.recovery_point || (compacted && sealed)
-    }
-
-    fn note_epoch(&mut self, header: &BatchHeader) {
-        if self.known.is_none() && header.partition_leader_epoch >= 0 {
-            self.epochs.assign(header.partition_leader_epoch, header.base_offset);
-        }
+        hints.config.offset_gaps || (at < to && to <= hints.recovery_point) || (compacted && sealed)
     }
 
     fn rewrite_indexes(&self, segment: &mut Segment) -> Result<(), LogError> {
@@ -368,24 +315,6 @@ impl Opening<'_> {
             emptied.map_err(|error| LogError::io("write", &path, &error))?;
         }
         segment.flush_indexes(self.disk, self.dir)
-    }
-
-    /// Brings the epochs to the log's ends; finds them in the log if their file is lost, or was cut for a log start that was not written down before the crash.
-    fn settle_epochs(&mut self, segments: &BTreeMap<i64, Segment>, start: i64, end: i64) -> Result<(), LogError> {
-        if self.known.as_ref().is_none_or(|known| start < end && known.at(start).is_none()) {
-            self.known = None;
-            self.epochs = Epochs::default();
-            self.each_batch(segments, 0, |opening, _, header| {
-                opening.note_epoch(header);
-                Ok(())
-            })?;
-        }
-        self.epochs.truncate_end(end);
-        self.epochs.truncate_start(start);
-        if self.known.as_ref() != Some(&self.epochs) {
-            replace_file(self.disk, &self.dir.join(EPOCH_CHECKPOINT), self.epochs.encode().as_bytes())?;
-        }
-        Ok(())
     }
 
     /// Producer state at `end`: a sound snapshot, and what came after it. Returns it and the snapshots kept. Aborted transactions of recovered segments are
@@ -435,7 +364,7 @@ impl Opening<'_> {
         Ok((state, snapshots))
     }
 
-    fn each_batch(
+    pub(super) fn each_batch(
         &mut self,
         segments: &BTreeMap<i64, Segment>,
         from: i64,
@@ -483,15 +412,15 @@ impl Opening<'_> {
         self.disk.sync_dir(self.dir).map_err(|error| LogError::io("flush", self.dir, &error))
     }
 
-    fn open_log(&self, base: i64) -> Result<Arc<dyn DiskFile>, LogError> {
+    pub(super) fn open_log(&self, base: i64) -> Result<Arc<dyn DiskFile>, LogError> {
         self.disk.open(&segment_file(self.dir, base, FileKind::Log), false).map_err(|error| self.fail(base, &error))
     }
 
-    fn fail(&self, base: i64, error: &io::Error) -> LogError {
+    pub(super) fn fail(&self, base: i64, error: &io::Error) -> LogError {
         LogError::io("recover", &segment_file(self.dir, base, FileKind::Log), error)
     }
 
-    fn remove(&self, path: &Path) -> Result<(), LogError> {
+    pub(super) fn remove(&self, path: &Path) -> Result<(), LogError> {
         match self.disk.remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LogError::io("remove", path, &error)),
             _ => Ok(()),

@@ -29,7 +29,14 @@ pub(crate) fn replay(
         let fail = |error: io::Error| LogError::io("read", &path, &error);
         let file = disk.open(&path, false).map_err(fail)?;
         let mut scan = Scan::new(&*file, 0, segment.size, HEADERS_CHUNK);
-        while let Found::Batch(pos, header) = scan.step().map_err(fail)? {
+        loop {
+            let (pos, header) = match scan.step().map_err(fail)? {
+                Found::Batch(pos, header) => (pos, header),
+                Found::End => break,
+                Found::Bad(pos, why) => {
+                    return Err(LogError::Corrupt { path, what: format!("at byte {pos}: {why}") });
+                }
+            };
             if header.base_offset < from || !header.has_producer_id() {
                 continue;
             }

@@ -257,6 +257,7 @@ impl Log {
         active.note_time();
         active.flush_indexes(disk, &dir)?;
         let base = active.base;
+        txn_index::note_checksum(disk, &dir, active);
         self.snapshot_producers(&mut inner, end)?;
         let bases: Vec<i64> = inner.segments.keys().copied().collect();
         self.drop_snapshots(&mut inner, |at| at != end && bases.binary_search(&at).is_err())?;

@@ -112,6 +112,56 @@ pub(crate) fn rewrite(
     append(disk, &path, &aborted).map(|_| ())
 }
 
+/// CRCs of a partition's files, which have none: one `base length crc` per line. A line that does not fit its file's length is of an older one. Kafka pays
+/// no attention to the file.
+const CHECKSUMS: &str = "causeway-txnindex-checksums";
+
+type Checksums = BTreeMap<i64, (usize, u32)>;
+
+fn checksums(disk: &dyn Disk, dir: &Path) -> Result<Checksums, LogError> {
+    let text = String::from_utf8(read_file(disk, &dir.join(CHECKSUMS))?.unwrap_or_default()).unwrap_or_default();
+    let parse = |line: &str| {
+        let mut words = line.split(' ');
+        let (base, length) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some((base, (length, words.next()?.parse().ok()?)))
+    };
+    Ok(text.lines().filter_map(parse).collect())
+}
+
+/// Notes the CRC of a segment's file that will not grow any more. Without it the file is believed, as Kafka does: it is not flushed, and need not be there.
+pub(crate) fn note_checksum(disk: &dyn Disk, dir: &Path, segment: &Segment) {
+    if !segment.no_aborts
+        && let Err(error) = try_note_checksum(disk, dir, segment.base)
+    {
+        tracing::warn!(%error, "checksum of a list of aborted transactions not written");
+    }
+}
+
+fn try_note_checksum(disk: &dyn Disk, dir: &Path, base: i64) -> Result<(), LogError> {
+    let Some(raw) = read_file(disk, &segment_file(dir, base, FileKind::TxnIndex))? else { return Ok(()) };
+    let mut all = checksums(disk, dir)?;
+    all.insert(base, (raw.len(), crc32c::crc32c(&raw)));
+    let text: String = all.iter().map(|(base, (length, crc))| format!("{base} {length} {crc}\n")).collect();
+    let path = dir.join(CHECKSUMS);
+    let written = disk.open(&path, true).and_then(|file| {
+        file.set_len(0)?;
+        write_all_at(&*file, &mut [IoSlice::new(text.as_bytes())], 0)
+    });
+    written.map_err(|error| LogError::io("write", &path, &error))
+}
+
+/// Those of the `found` files that are not what they were.
+pub(crate) fn damaged(disk: &dyn Disk, dir: &Path, found: &BTreeSet<i64>) -> Result<Vec<i64>, LogError> {
+    let mut damaged = Vec::new();
+    for (base, (length, crc)) in checksums(disk, dir)?.into_iter().filter(|(base, _)| found.contains(base)) {
+        let raw = read_file(disk, &segment_file(dir, base, FileKind::TxnIndex))?.unwrap_or_default();
+        if raw.len() == length && crc32c::crc32c(&raw) != crc {
+            damaged.push(base);
+        }
+    }
+    Ok(damaged)
+}
+
 /// Notes which segments have no file: of those `touched` by recovery it was written anew, the others had one if they are among `found`.
 pub(crate) fn look(
     disk: &dyn Disk,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{MetaError, MetaImage, MetaRecord, MetadataLog};
-use crate::log::{Disk, DiskFile, LogError, read_file, replace_file, write_all_at};
+use crate::log::{CLEAN_SHUTDOWN, Disk, DiskFile, LogError, read_file, replace_file, write_all_at};
 
 /// Files in a log directory. No folder: Kafka, given the directory again, would refuse one whose name is not a partition's.
 const LOG: &str = "causeway-meta.log";
@@ -46,12 +46,20 @@ impl FileLog {
         let snapshot = folder.join(SNAPSHOT);
         if let Some(content) = read_file(&*disk, &snapshot)? {
             // Written whole before it got its name: any damage is damage.
-            replay(&snapshot, &content, &mut image, true)?;
+            replay(&snapshot, &content, &mut image, true, &|_| false)?;
         }
         let path = folder.join(LOG);
         let file = disk.open(&path, true).map_err(io_error(&path))?;
         let content = read_file(&*disk, &path)?.unwrap_or_default();
-        let (good, lines) = replay(&path, &content, &mut image, false)?;
+        let entries = disk.list(log_dir).map_err(io_error(log_dir))?;
+        let clean = entries.iter().any(|entry| entry.name == CLEAN_SHUTDOWN);
+        // A write that a crash tore has no end, as a rule; after a clean stop there was none.
+        let torn = |line: &[u8]| match line {
+            [.., b'\n'] => !clean,
+            [.., _] => parse(&line[..line.len() - 1]).is_none(),
+            [] => true,
+        };
+        let (good, lines) = replay(&path, &content, &mut image, false, &torn)?;
         if content.len() as u64 != good {
             tracing::warn!(path = %path.display(), bytes = good, "cut a torn record off the metadata log");
             file.set_len(good).map_err(io_error(&path))?;
@@ -120,14 +128,20 @@ fn parse(line: &[u8]) -> Option<Entry> {
     serde_json::from_str(json).ok()
 }
 
-/// Applies a file's lines; returns the length of its good part and its lines. A bad last line is tolerated unless `whole`.
-fn replay(path: &Path, bytes: &[u8], image: &mut MetaImage, whole: bool) -> Result<(u64, usize), MetaError> {
+/// Applies a file's lines; returns the length of its good part and its lines. A bad last line is tolerated if it may be `torn`.
+fn replay(
+    path: &Path,
+    bytes: &[u8],
+    image: &mut MetaImage,
+    whole: bool,
+    torn: &dyn Fn(&[u8]) -> bool,
+) -> Result<(u64, usize), MetaError> {
     let (mut good, mut lines) = (0, 0);
     for chunk in bytes.split_inclusive(|b| *b == b'\n') {
         let entry = chunk.strip_suffix(b"\n").and_then(parse);
         let is_last = good + chunk.len() == bytes.len();
         let Some(entry) = entry else {
-            if is_last && !whole {
+            if is_last && torn(chunk) {
                 break;
             }
             return Err(MetaError::Damaged { path: path.to_owned(), line: lines + 1 });

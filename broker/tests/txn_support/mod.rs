@@ -209,7 +209,11 @@ pub async fn committed_offset(raw: &mut Raw, group: &str, topic: &str, require_s
     let topic = OffsetFetchRequestTopics { name: topic.into(), partition_indexes: vec![0], ..Default::default() };
     let group = OffsetFetchRequestGroup { group_id: group.into(), topics: Some(vec![topic]), ..Default::default() };
     let request = OffsetFetchRequest { groups: vec![group], require_stable, ..Default::default() };
-    let answer = raw.call(8, &request).await.groups[0].topics[0].partitions[0].clone();
+    let answer = raw.call(8, &request).await.groups.remove(0);
+    if answer.error_code != 0 {
+        return (answer.error_code, -1);
+    }
+    let answer = answer.topics[0].partitions[0].clone();
     (answer.error_code, answer.committed_offset)
 }
 
