@@ -212,7 +212,7 @@ async fn readers_that_never_read_hold_bounded_memory_and_others_still_read() {
     for _ in 0..6 {
         assert_eq!(raw.produce("t", batch(&[&large])).await.error_code, 0);
     }
-    // Each is owed 48 MiB and takes what fits into its socket's buffers: after a few the room for answers is used up. One more in every round: the
+    // Each is owed two batches and takes what fits into its socket's buffers: after a few the room for answers is used up. One more in every round: the
     // reader needs room, too, and may have that of one of them just when it asks.
     let mut deaf = Vec::new();
     let until = Instant::now() + PATIENCE;
@@ -222,7 +222,10 @@ async fn readers_that_never_read_hold_bounded_memory_and_others_still_read() {
         deaf.push(one);
         let mut reader = Raw::connect(&broker).await;
         let bytes = fetched(&reader.call(11, &fetch(57 << 20)).await);
-        assert!(bytes >= 8 << 20, "everybody gets at least a batch: {bytes}");
+        assert!(
+            (8 << 20..=24 << 20).contains(&bytes),
+            "everybody gets a batch, and no more than an answer holds: {bytes}"
+        );
         if bytes < 16 << 20 {
             break;
         }
@@ -231,7 +234,7 @@ async fn readers_that_never_read_hold_bounded_memory_and_others_still_read() {
     }
     drop(deaf);
     let until = Instant::now() + PATIENCE;
-    while fetched(&Raw::connect(&broker).await.call(11, &fetch(57 << 20)).await) < 40 << 20 {
+    while fetched(&Raw::connect(&broker).await.call(11, &fetch(57 << 20)).await) < 16 << 20 {
         assert!(Instant::now() < until, "room is given back when they leave");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -249,7 +252,7 @@ async fn readers_that_never_read_are_given_up_where_others_go_short() {
         assert_eq!(raw.produce("t", batch(&[&large])).await.error_code, 0);
     }
     let mut deaf = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..18 {
         let mut one = Raw::connect(&broker).await;
         one.send(11, &fetch(57 << 20)).await;
         deaf.push(one);
@@ -259,7 +262,7 @@ async fn readers_that_never_read_are_given_up_where_others_go_short() {
     let (mut short, mut whole) = (false, false);
     while !(short && whole) {
         let bytes = fetched(&Raw::connect(&broker).await.call(11, &fetch(57 << 20)).await);
-        (short, whole) = (short || bytes < 16 << 20, short && bytes > 40 << 20);
+        (short, whole) = (short || bytes < 16 << 20, short && bytes > 16 << 20);
         assert!(Instant::now() < until, "their room is given to those who read: went short {short}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -42,6 +42,9 @@ struct Asked {
     found: Result<Arc<Partition>, ErrorCode>,
 }
 
+/// Most records of an answer, bytes, whatever `fetch.max.bytes` is: an answer is held in memory until it is written. Over 100 ms one connection still gets
+/// 240 MB a second.
+const ANSWER_BYTES_MAX: usize = 24 << 20;
 /// Room in an answer for each partition besides its records.
 const PARTITION_BYTES: usize = 80;
 
@@ -125,8 +128,9 @@ pub async fn handle(context: &Context, request: FetchRequest) -> FetchResponse {
         topics.push((topic.topic, topic.topic_id));
     }
     drop(image);
-    let min_bytes = request.min_bytes.max(0) as usize;
-    let limit = (request.max_bytes.max(0) as usize).min(context.node.fetch_bytes_max);
+    let limit = (request.max_bytes.max(0) as usize).min(context.node.fetch_bytes_max).min(ANSWER_BYTES_MAX);
+    // Who waits for more than an answer holds would wait in vain.
+    let min_bytes = (request.min_bytes.max(0) as usize).min(ANSWER_BYTES_MAX / 2);
     let committed = request.isolation_level == 1;
     let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64).min(WAIT_MAX);
     let deadline = Instant::now() + wait;

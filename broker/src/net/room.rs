@@ -212,3 +212,44 @@ impl Drop for Waits<'_> {
 async fn acquire(semaphore: &Arc<Semaphore>, permits: u32) -> OwnedSemaphorePermit {
     Arc::clone(semaphore).acquire_many_owned(permits).await.expect("the semaphore is never closed")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When a peer is given up that takes `step` bytes every `every` of 100 in all; none if it is not.
+    async fn given_up(step: usize, every: Duration, patience: Patience) -> Option<Duration> {
+        let (pace, began) = (Pace::default(), tokio::time::Instant::now());
+        let work = async {
+            while pace.bytes.fetch_add(step, Ordering::Relaxed) < 100 {
+                tokio::time::sleep(every).await;
+            }
+        };
+        let done = in_time(work, &pace, || patience).await;
+        done.is_none().then(|| began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_time_gives_up_a_peer_that_pauses() {
+        let second = Duration::from_secs(1);
+        assert_eq!(given_up(10, second, generous(100)).await, None);
+        let given = given_up(10, Duration::from_secs(1_000), generous(100)).await;
+        assert!(given.is_some_and(|after| after <= FRAME_DEADLINE + second), "{given:?}");
+        // Bytes now and then are not enough.
+        let given = given_up(1, second * 10, generous(100)).await;
+        assert!(given.is_some_and(|after| after <= FRAME_DEADLINE + second), "{given:?}");
+        // The more there is to send, the longer it may take.
+        assert_eq!(given_up(10, second * 10, generous(100 << 20)).await, None);
+    }
+
+    #[tokio::test]
+    async fn large_requests_leave_a_quarter_to_ordinary_ones() {
+        let room = Room::new(8 << 20, 1 << 20);
+        let (mut large, mut ordinary) = (RequestBytes::default(), RequestBytes::default());
+        room.more(&mut large, 6 << 20, false).await;
+        room.more(&mut large, 1, false).await;
+        assert!(large.is_overdrawn(), "three quarters are taken");
+        room.more(&mut ordinary, 2 << 20, true).await;
+        assert!(!ordinary.is_overdrawn());
+    }
+}
