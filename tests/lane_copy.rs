@@ -52,7 +52,10 @@ async fn every_shape_of_record_crosses_unchanged() {
     let daemon = world.daemon("");
     for partition in 0..5 {
         wait_position(&daemon, "shapes", partition, 510).await;
-        assert_eq!(world.east.read("shapes", partition).await, world.west.read("shapes", partition).await);
+        let mut copies = world.west.read("shapes", partition).await;
+        // the marker that keeps older writers out lies in front of the first
+        copies.iter_mut().for_each(|copy| copy.offset -= 1);
+        assert!(world.east.read("shapes", partition).await == copies, "partition {partition}");
     }
     daemon.stop().await;
 }

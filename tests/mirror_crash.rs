@@ -190,7 +190,8 @@ fn a_paused_flow_stands_and_goes_on_where_it_stood() {
         let preview = json(&daemon, &["failover", FLOW, "--preview"]);
         let copied: i64 =
             preview["lanes"].as_array().unwrap().iter().filter_map(|lane| lane["position"].as_i64()).sum();
-        assert_eq!(copied, stood, "{preview:#}");
+        let lie = (0..PARTITIONS).map(|partition| log(&pair.west.bootstrap, TOPIC, partition).len()).sum::<usize>();
+        assert_eq!(usize::try_from(copied), Ok(lie), "{preview:#}");
         std::thread::sleep(Duration::from_millis(700));
         assert_eq!(at_target(&pair), stood, "a paused flow copies");
         let output = daemon.verb(&["flow", "resume", FLOW]);

@@ -37,6 +37,9 @@ fn wait_position(pair: &Pair, group: &str, wanted: i64, within: Duration) {
 }
 
 /// One partition, 100 records copied from offset 0, where the target already had 7 others: no offset is the same on both sides.
+/// What lies at the target in front of the first copy: seven records of its own, and the marker that keeps older writers out (ADR 0006).
+const BEFORE: i64 = 8;
+
 fn stage() -> (Pair, Daemon) {
     let pair = Pair::start();
     create_topic(&pair.east.bootstrap, TOPIC, 1, &[]);
@@ -72,7 +75,7 @@ fn groups_are_followed_within_five_seconds_and_rewinds_propagate() {
     let east = &pair.east.bootstrap;
     for wanted in [40, 100, 3, 0] {
         commit(east, "readers", TOPIC, &[(0, wanted)]);
-        wait_position(&pair, "readers", wanted + 7, FOLLOWED);
+        wait_position(&pair, "readers", wanted + BEFORE, FOLLOWED);
     }
 }
 
@@ -81,13 +84,13 @@ fn f6_a_group_that_is_live_at_the_target_is_never_touched() {
     let (pair, daemon) = stage();
     let (east, west) = (&pair.east.bootstrap, &pair.west.bootstrap);
     commit(east, "readers", TOPIC, &[(0, 10)]);
-    wait_position(&pair, "readers", 17, FOLLOWED);
+    wait_position(&pair, "readers", 10 + BEFORE, FOLLOWED);
     let live = member(west, "readers");
     commit(east, "readers", TOPIC, &[(0, 60)]);
     let end = Instant::now() + Duration::from_secs(6);
     while Instant::now() < end {
         live.poll(Duration::from_millis(100));
-        assert_eq!(position(&pair, "readers"), Some(17), "a live group was moved");
+        assert_eq!(position(&pair, "readers"), Some(10 + BEFORE), "a live group was moved");
     }
     let groups = daemon.get(&format!("/v1/flows/{FLOW}/groups")).unwrap().1;
     assert!(groups.contains("live-here"), "{groups}");
@@ -111,11 +114,11 @@ fn l3_every_verb_works_from_the_file_and_the_target_when_daemon_and_source_are_d
     let (pair, daemon) = stage();
     let (east, west) = (&pair.east.bootstrap, &pair.west.bootstrap);
     commit(east, "readers", TOPIC, &[(0, 30)]);
-    wait_position(&pair, "readers", 37, FOLLOWED);
+    wait_position(&pair, "readers", 30 + BEFORE, FOLLOWED);
     let made = json(&daemon, &["checkpoint", "create", "before", FLOW]);
     assert_eq!(made["from_source"], true, "{made:#}");
     commit(east, "readers", TOPIC, &[(0, 80)]);
-    wait_position(&pair, "readers", 87, FOLLOWED);
+    wait_position(&pair, "readers", 80 + BEFORE, FOLLOWED);
     let source = log(east, TOPIC, 0);
     daemon.process.kill();
     pair.east.process.kill();
@@ -144,9 +147,13 @@ fn l3_every_verb_works_from_the_file_and_the_target_when_daemon_and_source_are_d
 
     let preview = verb(&daemon, &["failover", FLOW, "--preview"]);
     assert_eq!(preview["source_reached"], false);
-    assert_eq!(position(&pair, "readers"), Some(87), "a preview changes nothing");
+    assert_eq!(position(&pair, "readers"), Some(80 + BEFORE), "a preview changes nothing");
     let report = verb(&daemon, &["failover", FLOW, "--yes"]);
-    assert_eq!((report["switch"]["step"].as_str(), position(&pair, "readers")), (Some("done"), Some(87)), "{report:#}");
+    assert_eq!(
+        (report["switch"]["step"].as_str(), position(&pair, "readers")),
+        (Some("done"), Some(80 + BEFORE)),
+        "{report:#}"
+    );
 
     // the group reads on at the target; ordering the failover again must not take it back
     commit(west, "readers", TOPIC, &[(0, 95)]);
@@ -162,12 +169,16 @@ fn failover_to_a_checkpoint_sets_its_positions_and_a_daemon_started_later_does_n
     let (pair, daemon) = stage();
     let (east, west) = (&pair.east.bootstrap, &pair.west.bootstrap);
     commit(east, "readers", TOPIC, &[(0, 30)]);
-    wait_position(&pair, "readers", 37, FOLLOWED);
+    wait_position(&pair, "readers", 30 + BEFORE, FOLLOWED);
     json(&daemon, &["checkpoint", "create", "before", FLOW]);
     commit(east, "readers", TOPIC, &[(0, 80)]);
-    wait_position(&pair, "readers", 87, FOLLOWED);
+    wait_position(&pair, "readers", 80 + BEFORE, FOLLOWED);
     let report = verb(&daemon, &["failover", FLOW, "--yes", "--to-checkpoint", "before"]);
-    assert_eq!((report["switch"]["step"].as_str(), position(&pair, "readers")), (Some("done"), Some(37)), "{report:#}");
+    assert_eq!(
+        (report["switch"]["step"].as_str(), position(&pair, "readers")),
+        (Some("done"), Some(30 + BEFORE)),
+        "{report:#}"
+    );
     // the daemon that ran on is fenced; one started later is refused, and says why
     wait_status(&daemon, FLOW, "the old hold to end", |flow| (flow["state"] == "fenced").then_some(()));
     let _told_or_refused = daemon.verb(&["flow", "resume", FLOW]);
@@ -182,7 +193,7 @@ fn failover_to_a_checkpoint_sets_its_positions_and_a_daemon_started_later_does_n
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(
         (end(west, TOPIC, 0), position(&pair, "readers")),
-        (there, Some(37)),
+        (there, Some(30 + BEFORE)),
         "a failed-over flow copies nothing"
     );
 }
@@ -218,5 +229,5 @@ fn a_promote_drains_first_and_loses_nothing() {
     let report = verb(&daemon, &["promote", FLOW, "--yes"]);
     assert_eq!((report["switch"]["step"].as_str(), report["exposed_offsets"].as_u64()), (Some("done"), Some(0)));
     assert_nothing_lost(&log(east, TOPIC, 0), &log(west, TOPIC, 0)[7..]);
-    assert_eq!(position(&pair, "readers"), Some(107));
+    assert_eq!(position(&pair, "readers"), Some(100 + BEFORE));
 }

@@ -59,7 +59,7 @@ fn l8_a_record_that_the_target_refuses_stops_its_lane_alone_and_says_why() {
         poison.then(|| lane["reason"].to_string())
     });
     assert!(asked.elapsed() < VISIBLE);
-    assert!(reason.contains("20") && reason.to_lowercase().contains("size"), "{reason}");
+    assert!(reason.contains("[20, 21)") && reason.contains("MESSAGE_TOO_LARGE"), "{reason}");
     let before = end(west, "other", 0).unwrap();
     wait_for("the other topic to go on", SOON, || (end(west, "other", 0).unwrap() > before + 200).then_some(()));
     let written = load.stop();

@@ -107,6 +107,8 @@ async fn measure(case: &Case, megabytes: usize) -> (Copied, Copied, u64) {
         to: "west".into(),
         topics: vec!["bench".into()],
         groups: Vec::new(),
+        delivery: None,
+        engine: None,
     };
     let mut process = Daemon::start(Path::new(PROGRAM), dir.path(), &[&east.site, &west.site], &[flow], &[]).unwrap();
     let pid = process.process.pid().unwrap();

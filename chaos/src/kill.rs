@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use causeway::config::valid::{Delivery, Engine};
 use causeway::drill::checker::{Counts, Evidence, Log, judge};
 use causeway::drill::error::DrillError;
 use causeway::drill::fleet::END_MAX;
@@ -47,6 +48,10 @@ pub struct KillPlan {
     pub dir: PathBuf,
     /// Which way records flow.
     pub topology: Topology,
+    /// What the flows promise about duplicates.
+    pub delivery: Delivery,
+    /// How the flows copy; `None`: as flows of their kind do.
+    pub engine: Option<Engine>,
     /// Faults that must take effect.
     pub faults: u32,
     /// How long everything may take to cross after healing.
@@ -68,6 +73,8 @@ pub struct KillReport {
     pub scenario: &'static str,
     /// The topology.
     pub topology: &'static str,
+    /// What the flows promised about duplicates.
+    pub delivery: &'static str,
     /// Seed of the run.
     pub seed: u64,
     /// Faults that took effect.
@@ -155,6 +162,8 @@ fn stage_plan(plan: &KillPlan) -> StagePlan {
         ],
         rate: u32::try_from((plan.records / seconds).clamp(*RATE.start(), *RATE.end())).unwrap_or(u32::MAX),
         groups: vec![GROUP.to_owned(), follow::PROBES.to_owned()],
+        delivery: Some(plan.delivery),
+        engine: plan.engine,
         seed: plan.seed,
         daemon_env: plan.daemon_env.clone(),
     }
@@ -287,6 +296,7 @@ fn report(
     let mut findings = judged.findings;
     let faults = tally.by_kind.values().sum();
     for (word, is_broken) in [
+        ("dup", plan.delivery == Delivery::ExactlyOnce && judged.counts.dup > 0),
         ("crashes", tally.crashes > 0),
         ("catch_up", caught_up.is_none()),
         ("positions_missing", moved.missing > 0),
@@ -302,6 +312,7 @@ fn report(
     KillReport {
         scenario: "kill",
         topology: plan.topology.name(),
+        delivery: plan.delivery.name(),
         seed: plan.seed,
         faults,
         faults_by_kind: tally.by_kind,

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use causeway::cli::{Exit, Format, Out};
+use causeway::config::valid::Delivery;
 use causeway::drill::stage::Topology;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -60,6 +61,9 @@ struct KillArgs {
     /// Which way records flow
     #[arg(long, value_enum, default_value_t = TopologyArg::ActivePassive)]
     topology: TopologyArg,
+    /// What the flows promise about duplicates (default: exactly-once, on cycles at-least-once)
+    #[arg(long, value_enum)]
+    delivery: Option<DeliveryArg>,
     #[command(flatten)]
     common: Common,
 }
@@ -94,6 +98,23 @@ enum TopologyArg {
     ActiveActive,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DeliveryArg {
+    /// Nothing comes twice: an extra copy fails the run
+    ExactlyOnce,
+    /// After a crash the last records may come twice: extra copies are counted
+    AtLeastOnce,
+}
+
+impl KillArgs {
+    fn delivery(&self) -> Delivery {
+        match (self.delivery, self.topology) {
+            (Some(DeliveryArg::ExactlyOnce), _) | (None, TopologyArg::ActivePassive) => Delivery::ExactlyOnce,
+            (Some(DeliveryArg::AtLeastOnce), _) | (None, TopologyArg::ActiveActive) => Delivery::AtLeastOnce,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let out = Out::new(cli.output);
@@ -123,6 +144,8 @@ fn run(verb: Verb, out: &Out) -> anyhow::Result<Exit> {
                     TopologyArg::ActivePassive => Topology::ActivePassive,
                     TopologyArg::ActiveActive => Topology::ActiveActive,
                 },
+                delivery: args.delivery(),
+                engine: None,
                 faults: args.faults,
                 catch_up_max: kill::CATCH_UP_MAX,
                 deck: &faults::ALL,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use causeway::config::valid::{Delivery, Engine};
 use causeway::core::planted::Bug;
 use causeway::drill::error::DrillError;
 use causeway::drill::stage::Topology;
@@ -125,6 +126,9 @@ async fn hunt(
             program: program.to_owned(),
             dir,
             topology: case.topology,
+            delivery: Delivery::AtLeastOnce,
+            // where what the bugs spoil is done record by record
+            engine: Some(Engine::Record),
             faults: case.how.faults,
             catch_up_max: CATCH_UP_MAX,
             deck: case.how.deck,

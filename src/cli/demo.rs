@@ -84,7 +84,18 @@ pub fn run(args: &DemoArgs, out: &Out) -> anyhow::Result<Exit> {
     let mix = Mix::Any { bytes_max: VALUE_BYTES_MAX };
     let topics = vec![TopicPlan { name: TOPIC.to_owned(), partitions: PARTITIONS, mix }];
     let (groups, seed) = (vec![GROUP.to_owned()], fastrand::u64(..));
-    let plan = StagePlan { program, dir: dir.clone(), topology, topics, rate, groups, seed, daemon_env: vec![] };
+    let plan = StagePlan {
+        program,
+        dir: dir.clone(),
+        topology,
+        topics,
+        rate,
+        groups,
+        delivery: None,
+        engine: None,
+        seed,
+        daemon_env: vec![],
+    };
     let seen = Mutex::new(Steady { topology: topology.name(), ..Steady::default() });
     let exit = super::runtime()?.block_on(async {
         tokio::select! {

@@ -9,6 +9,7 @@ use causeway_wire::client::{Client, ClientConfig};
 use super::error::DrillError;
 use super::processes::{Process, Spec, free_port};
 use super::workload::Site;
+use crate::config::valid::{Delivery, Engine};
 
 /// A broker recovers its logs before it listens; a drill's logs are small.
 pub const READY_MAX: Duration = Duration::from_secs(30);
@@ -94,6 +95,10 @@ pub struct FlowSpec {
     pub topics: Vec<String>,
     /// Groups, by glob.
     pub groups: Vec<String>,
+    /// What it promises about duplicates; `None`: what flows of its kind do.
+    pub delivery: Option<Delivery>,
+    /// How it copies; `None`: as flows of its kind do.
+    pub engine: Option<Engine>,
 }
 
 /// The daemon's configuration for these regions and flows.
@@ -103,9 +108,15 @@ pub fn config_text(regions: &[&Site], flows: &[FlowSpec], admin: &str, store: &P
         text += &format!("\n[clusters.{}]\nbootstrap = {:?}\n", site.alias, site.bootstrap);
     }
     for flow in flows {
-        let FlowSpec { name, from, to, topics, groups } = flow;
+        let FlowSpec { name, from, to, topics, groups, delivery, engine } = flow;
         text += &format!("\n[[flows]]\nname = {name:?}\nfrom = {from:?}\nto = {to:?}\n");
         text += &format!("topics = {{ include = {topics:?} }}\ngroups = {groups:?}\nnaming = \"identity\"\n");
+        if let Some(delivery) = delivery {
+            text += &format!("delivery = {:?}\n", delivery.name());
+        }
+        if let Some(engine) = engine {
+            text += &format!("engine = {:?}\n", engine.name());
+        }
         text += "objectives = { rpo = \"5s\", rto = \"3m\" }\n";
         text += "refresh = { topics = \"1s\", groups = \"250ms\" }\n";
     }
@@ -222,6 +233,8 @@ mod tests {
             to: to.into(),
             topics: vec!["orders".into()],
             groups: vec!["billing".into()],
+            delivery: Some(Delivery::AtLeastOnce),
+            engine: Some(Engine::Record),
         };
         let flows = [flow("east", "west"), flow("west", "east")];
         let dir = tempfile::tempdir().unwrap();

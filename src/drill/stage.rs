@@ -14,6 +14,7 @@ use super::history::{Event, History, Line, Place};
 use super::logs::{self, LogSpec};
 use super::shapes::{CODECS, Mix};
 use super::workload::{Producer, ProducerPlan, Reader, ReaderPlan, ReaderState, Site, WorkloadError};
+use crate::config::valid::{Delivery, Engine};
 
 /// The group that reads in every drill.
 pub const GROUP: &str = "billing";
@@ -69,6 +70,10 @@ pub struct StagePlan {
     pub rate: u32,
     /// Groups that the flows follow, by glob.
     pub groups: Vec<String>,
+    /// What the flows promise about duplicates; `None`: what flows of their kind do.
+    pub delivery: Option<Delivery>,
+    /// How the flows copy; `None`: as flows of their kind do.
+    pub engine: Option<Engine>,
     /// Seed of all choices.
     pub seed: u64,
     /// Extra environment of the daemon.
@@ -309,6 +314,8 @@ pub fn flow_specs(plan: &StagePlan) -> Vec<FlowSpec> {
         to: to.to_owned(),
         topics: plan.topics.iter().map(|topic| topic.name.clone()).collect(),
         groups: plan.groups.clone(),
+        delivery: plan.delivery,
+        engine: plan.engine,
     };
     match plan.topology {
         Topology::ActivePassive => vec![flow("east", "west")],

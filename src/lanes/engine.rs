@@ -28,8 +28,8 @@ pub enum CannotChoose {
     ExactlyOnceOnACycle,
 }
 
-/// Chooses: records one by one unless the flow asks for whole batches, or for what only they give. `cyclic`: the flow lies on a cycle of identity
-/// flows.
+/// Chooses: whole batches, exactly once, unless the flow asks for less, or its place in the graph for records one by one. `cyclic`: the flow lies
+/// on a cycle of identity flows.
 ///
 /// # Errors
 /// The flow asks for what its place in the graph rules out.
@@ -47,8 +47,7 @@ pub fn choose(flow: &Flow, cyclic: bool) -> Result<Choice, CannotChoose> {
         // the configuration refuses exactly-once together with this engine
         (Some(Engine::Record), _) => Ok(records("the configuration says so")),
         (Some(Engine::Batch), delivery) => Ok(batches(delivery, "the configuration says so")),
-        (None, Some(Delivery::ExactlyOnce)) => Ok(batches(flow.delivery, "exactly-once is asked for")),
-        (None, _) => Ok(records("nothing else is asked for")),
+        (None, delivery) => Ok(batches(delivery, "nothing asks for records one by one")),
     }
 }
 
@@ -74,9 +73,10 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_chosen_where_they_or_what_only_they_give_is_asked_for() {
-        assert_eq!(chosen("", false), Ok((Engine::Record, Delivery::AtLeastOnce)));
-        assert_eq!(chosen("delivery = \"at-least-once\"", false), Ok((Engine::Record, Delivery::AtLeastOnce)));
+    fn whole_batches_exactly_once_are_chosen_unless_something_else_is_asked_for() {
+        assert_eq!(chosen("", false), Ok((Engine::Batch, Delivery::ExactlyOnce)));
+        assert_eq!(chosen("delivery = \"at-least-once\"", false), Ok((Engine::Batch, Delivery::AtLeastOnce)));
+        assert_eq!(chosen("engine = \"record\"", false), Ok((Engine::Record, Delivery::AtLeastOnce)));
         assert_eq!(chosen("delivery = \"exactly-once\"", false), Ok((Engine::Batch, Delivery::ExactlyOnce)));
         assert_eq!(chosen("engine = \"batch\"", false), Ok((Engine::Batch, Delivery::ExactlyOnce)));
         let both = "engine = \"batch\"\ndelivery = \"at-least-once\"";

@@ -11,6 +11,8 @@ use tokio::time::timeout;
 /// The release that the repository's tests run against, too.
 pub const VERSION: &str = "4.3.1";
 const POM: &str = include_str!("../../../tests/support/kafka/pom.xml");
+/// The same with MirrorMaker 2, which needs Connect.
+const MIRROR_POM: &str = include_str!("../../../tests/conformance/pom.xml");
 const LOG_SETTINGS: &str = include_str!("../../../tests/support/kafka/log4j2.properties");
 /// Maven fetches about 100 MB.
 const FETCH_MAX: Duration = Duration::from_secs(300);
@@ -27,6 +29,8 @@ const JVM: [&str; 6] = [
 ];
 /// What `kafka-server-start.sh` gives a broker.
 const BROKER_HEAP: [&str; 2] = ["-Xms1G", "-Xmx1G"];
+/// What `connect-mirror-maker.sh` gives MirrorMaker 2.
+const MIRROR_HEAP: [&str; 2] = ["-Xms256M", "-Xmx2G"];
 /// What `kafka-run-class.sh` gives a tool is 256 MB; the performance tools keep 32 MB of batches, and a slow client measures nothing.
 const TOOL_HEAP: [&str; 1] = ["-Xmx512M"];
 
@@ -43,17 +47,29 @@ impl Kafka {
     /// # Errors
     /// No Java, an old one, or no way to get the jars; the text says which.
     pub async fn find(given: Option<&Path>, cache: &Path, dir: &Path) -> anyhow::Result<Self> {
+        Self::find_those(given, &cache.join(format!("kafka-{VERSION}-tools")), POM, dir).await
+    }
+
+    /// As [`Kafka::find`], MirrorMaker 2 among them.
+    ///
+    /// # Errors
+    /// As [`Kafka::find`].
+    pub async fn find_with_mirror(given: Option<&Path>, cache: &Path, dir: &Path) -> anyhow::Result<Self> {
+        Self::find_those(given, &cache.join(format!("kafka-{VERSION}-mirror")), MIRROR_POM, dir).await
+    }
+
+    async fn find_those(given: Option<&Path>, home: &Path, pom: &str, dir: &Path) -> anyhow::Result<Self> {
         let version = Command::new("java").arg("-version").output().await.context("no java")?;
         let version = String::from_utf8_lossy(&version.stderr).into_owned();
         let major = java_major(&version);
         ensure!(major.is_some_and(|m| m >= JAVA_MAJOR_MIN), "Kafka needs Java {JAVA_MAJOR_MIN}, found: {version}");
         let jars = match given {
             Some(jars) => jars.to_owned(),
-            None => cache.join(format!("kafka-{VERSION}-tools")).join("jars"),
+            None => home.join("jars"),
         };
         if !jars.is_dir() {
             ensure!(given.is_none(), "{} is not there", jars.display());
-            fetch(&jars, dir).await?;
+            fetch(&jars, pom, dir).await?;
         }
         let logging = dir.join("log4j2.properties");
         std::fs::write(&logging, LOG_SETTINGS).context("write logging settings")?;
@@ -63,6 +79,12 @@ impl Kafka {
     /// Arguments of `java` for a broker.
     pub fn broker(&self, arguments: &[&str]) -> Vec<String> {
         self.java(&BROKER_HEAP, arguments)
+    }
+
+    /// Arguments of `java` for MirrorMaker 2.
+    pub fn mirror(&self, properties: &Path) -> Vec<String> {
+        let properties = properties.display().to_string();
+        self.java(&MIRROR_HEAP, &["org.apache.kafka.connect.mirror.MirrorMaker", &properties])
     }
 
     /// A tool, ready to run: dropped, it ends.
@@ -80,9 +102,9 @@ impl Kafka {
     }
 }
 
-async fn fetch(jars: &Path, dir: &Path) -> anyhow::Result<()> {
+async fn fetch(jars: &Path, text: &str, dir: &Path) -> anyhow::Result<()> {
     let pom = dir.join("pom.xml");
-    std::fs::write(&pom, POM).context("write the pom")?;
+    std::fs::write(&pom, text).context("write the pom")?;
     let home = jars.parent().context("a folder for the jars")?;
     std::fs::create_dir_all(home).with_context(|| format!("create {}", home.display()))?;
     // Another run may fetch at the same time: each into its own folder, the last rename loses quietly.

@@ -9,8 +9,6 @@ mod throughput;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-
 use super::kafka::{self, Kafka};
 use super::nodes::{Flush, Maker, Node};
 use super::rows::{Report, Row};
@@ -167,7 +165,7 @@ pub async fn run(args: &Args, program: &Path, dir: &Path, say: &dyn Fn(String)) 
         args.rounds,
         args.megabytes
     );
-    let kafka = match Kafka::find(args.kafka_jars.as_deref(), &cache()?, dir).await {
+    let kafka = match Kafka::find(args.kafka_jars.as_deref(), &super::cache()?, dir).await {
         Ok(kafka) => kafka,
         Err(why) => {
             skipped.push(format!("every row: there is no peer, {why:#}"));
@@ -198,11 +196,4 @@ pub async fn run(args: &Args, program: &Path, dir: &Path, say: &dyn Fn(String)) 
     limits::shares(&mut stage);
     let rows = stage.rows.into_iter().filter(|row| args.wants(&row.row)).collect();
     Ok(Report { about, skipped, rows })
-}
-
-/// Where the tests keep Kafka's jars: `target/tmp`, two folders above this program.
-fn cache() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("find our own program")?;
-    let target = own.ancestors().nth(2).context("find the target folder")?;
-    Ok(target.join("tmp"))
 }
