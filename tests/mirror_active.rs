@@ -117,7 +117,8 @@ fn f40_what_an_application_writes_with_copied_or_forged_hops_is_delivered_and_co
     for side in [&pair.east, &pair.west] {
         create_topic(&side.bootstrap, TOPIC, PARTITIONS, &[]);
     }
-    let daemon = daemon(&pair);
+    let text = pair.text("active-active").replace("naming = ", "engine = \"record\"\nnaming = ");
+    let daemon = Daemon::start(pair.path(), &text);
     write(&pair.east.bootstrap, TOPIC, 0, (0..20).map(|n| format!("e-{n}")));
     wait_union(&pair, 20);
     let mirrored = log(&pair.west.bootstrap, TOPIC, 0);

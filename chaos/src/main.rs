@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use causeway::cli::{Exit, Format, Out};
-use causeway::config::valid::Delivery;
+use causeway::config::valid::{Delivery, Engine};
 use causeway::drill::stage::Topology;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -61,9 +61,12 @@ struct KillArgs {
     /// Which way records flow
     #[arg(long, value_enum, default_value_t = TopologyArg::ActivePassive)]
     topology: TopologyArg,
-    /// What the flows promise about duplicates (default: exactly-once, on cycles at-least-once)
+    /// What the flows promise about duplicates
+    #[arg(long, value_enum, default_value_t = DeliveryArg::ExactlyOnce)]
+    delivery: DeliveryArg,
+    /// How the flows copy (default: as flows of their kind do)
     #[arg(long, value_enum)]
-    delivery: Option<DeliveryArg>,
+    engine: Option<EngineArg>,
     #[command(flatten)]
     common: Common,
 }
@@ -106,13 +109,12 @@ enum DeliveryArg {
     AtLeastOnce,
 }
 
-impl KillArgs {
-    fn delivery(&self) -> Delivery {
-        match (self.delivery, self.topology) {
-            (Some(DeliveryArg::ExactlyOnce), _) | (None, TopologyArg::ActivePassive) => Delivery::ExactlyOnce,
-            (Some(DeliveryArg::AtLeastOnce), _) | (None, TopologyArg::ActiveActive) => Delivery::AtLeastOnce,
-        }
-    }
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EngineArg {
+    /// Whole batches
+    Batch,
+    /// Record by record, at least once
+    Record,
 }
 
 fn main() -> ExitCode {
@@ -144,8 +146,14 @@ fn run(verb: Verb, out: &Out) -> anyhow::Result<Exit> {
                     TopologyArg::ActivePassive => Topology::ActivePassive,
                     TopologyArg::ActiveActive => Topology::ActiveActive,
                 },
-                delivery: args.delivery(),
-                engine: None,
+                delivery: match args.delivery {
+                    DeliveryArg::ExactlyOnce => Delivery::ExactlyOnce,
+                    DeliveryArg::AtLeastOnce => Delivery::AtLeastOnce,
+                },
+                engine: args.engine.map(|engine| match engine {
+                    EngineArg::Batch => Engine::Batch,
+                    EngineArg::Record => Engine::Record,
+                }),
                 faults: args.faults,
                 catch_up_max: kill::CATCH_UP_MAX,
                 deck: &faults::ALL,

@@ -1,5 +1,5 @@
 //! The graph of flows between clusters, by `cluster.id`: known only once every cluster has been asked, so it is checked at the start.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::ids::{Alias, ClusterId, FlowName};
 
@@ -93,10 +93,63 @@ pub fn needs_provenance(edges: &[Edge], flow: &FlowName) -> bool {
     reaches(edges, &edge.target, &edge.source)
 }
 
+/// True when both flows lie on a cycle of identity flows, and on the same one.
+#[must_use]
+pub fn share_a_cycle(edges: &[Edge], one: &FlowName, other: &FlowName) -> bool {
+    let find = |flow: &FlowName| edges.iter().find(|edge| edge.flow == *flow && edge.identity);
+    let (Some(one), Some(other)) = (find(one), find(other)) else { return false };
+    reaches(edges, &one.target, &other.source) && reaches(edges, &other.target, &one.source)
+}
+
 /// True when `from` has a flow of its own to `to` under identity names.
 #[must_use]
 pub fn feeds(edges: &[Edge], from: &ClusterId, to: &ClusterId) -> bool {
     edges.iter().any(|edge| edge.identity && edge.source == *from && edge.target == *to)
+}
+
+/// Whether a flow brings what was born on `origin` to its target. Of several ways from there one is taken, so that nothing arrives twice: the shortest,
+/// and of those that are equally short the one whose last flow comes first by name. What is born on a cluster that no flow comes from is brought on.
+#[must_use]
+pub fn carries(edges: &[Edge], flow: &FlowName, origin: &ClusterId) -> bool {
+    let Some(edge) = edges.iter().find(|edge| edge.flow == *flow) else { return true };
+    if *origin == edge.target {
+        return false;
+    }
+    let steps = steps_from(edges, origin);
+    let Some(here) = steps.get(&edge.source) else { return true };
+    if steps.get(&edge.target) != Some(&(here + 1)) {
+        return false;
+    }
+    let last = edges.iter().filter(|other| other.identity && other.target == edge.target);
+    let ways = last.filter(|other| steps.get(&other.source) == Some(here));
+    ways.map(|other| &other.flow).min() == Some(flow)
+}
+
+/// True when something born on some cluster could come to another one by two ways, or back: then flows have to tell where records were born.
+#[must_use]
+pub fn is_ambiguous(edges: &[Edge]) -> bool {
+    let identity = || edges.iter().filter(|edge| edge.identity);
+    identity().any(|from| {
+        let steps = steps_from(edges, &from.source);
+        let reached = identity().filter(|edge| steps.contains_key(&edge.source));
+        reached.into_iter().any(|edge| !carries(edges, &edge.flow, &from.source))
+    })
+}
+
+/// Steps from `origin` to each cluster that it reaches.
+fn steps_from(edges: &[Edge], origin: &ClusterId) -> BTreeMap<ClusterId, usize> {
+    let mut steps = BTreeMap::from([(origin.clone(), 0)]);
+    let mut open = VecDeque::from([origin.clone()]);
+    while let Some(at) = open.pop_front() {
+        let next = steps[&at] + 1;
+        for edge in edges.iter().filter(|edge| edge.identity && edge.source == at) {
+            if !steps.contains_key(&edge.target) {
+                steps.insert(edge.target.clone(), next);
+                open.push_back(edge.target.clone());
+            }
+        }
+    }
+    steps
 }
 
 fn reaches(edges: &[Edge], from: &ClusterId, to: &ClusterId) -> bool {
@@ -135,6 +188,51 @@ mod tests {
         assert!(!need(&graph, "ab") && !need(&graph, "ca"));
         assert!(feeds(&graph, &ClusterId::new("a"), &ClusterId::new("b")));
         assert!(!feeds(&graph, &ClusterId::new("a"), &ClusterId::new("c")));
+    }
+
+    /// What is born on each cluster, brought on by flows as `carries` says until nothing moves any more: how often it comes where.
+    fn arrivals(graph: &[Edge], clusters: &[&str]) -> BTreeMap<(ClusterId, ClusterId), usize> {
+        let mut times = BTreeMap::new();
+        for origin in clusters {
+            let origin = ClusterId::new(origin);
+            let mut open = vec![origin.clone()];
+            while let Some(at) = open.pop() {
+                for edge in graph.iter().filter(|edge| edge.source == at && carries(graph, &edge.flow, &origin)) {
+                    let count = times.entry((origin.clone(), edge.target.clone())).or_insert(0);
+                    *count += 1;
+                    assert!(*count < 3, "it goes round for ever");
+                    open.push(edge.target.clone());
+                }
+            }
+        }
+        times
+    }
+
+    #[test]
+    fn l4_in_every_graph_of_up_to_four_clusters_everything_comes_once_to_where_there_is_a_way() {
+        let clusters = ["a", "b", "c", "d"];
+        let pairs: Vec<(&str, &str)> =
+            clusters.iter().flat_map(|a| clusters.iter().filter(move |b| a != *b).map(move |b| (*a, *b))).collect();
+        assert_eq!(pairs.len(), 12);
+        for drawn in 0..1_u32 << pairs.len() {
+            let flows: Vec<_> =
+                pairs.iter().enumerate().filter(|(bit, _)| drawn >> bit & 1 == 1).map(|(_, pair)| *pair).collect();
+            let graph = edges(&flows);
+            let times = arrivals(&graph, &clusters);
+            for (origin, target) in pairs.iter().map(|(a, b)| (ClusterId::new(a), ClusterId::new(b))) {
+                let wanted = usize::from(reaches(&graph, &origin, &target));
+                let came = times.get(&(origin.clone(), target.clone())).copied().unwrap_or(0);
+                assert_eq!(came, wanted, "{origin} to {target} in {flows:?}");
+                assert_eq!(times.get(&(origin.clone(), origin.clone())), None, "back to {origin} in {flows:?}");
+            }
+            let all_carry = graph.iter().all(|edge| {
+                let comes = |origin: &&&str| {
+                    reaches(&graph, &ClusterId::new(origin), &edge.source) || **origin == edge.source.as_str()
+                };
+                clusters.iter().filter(comes).all(|origin| carries(&graph, &edge.flow, &ClusterId::new(origin)))
+            });
+            assert_eq!(is_ambiguous(&graph), !all_carry, "{flows:?}");
+        }
     }
 
     #[test]

@@ -80,6 +80,12 @@ impl Held {
         }
     }
 
+    /// Behind the last place noted.
+    #[must_use]
+    pub fn end(&self) -> Option<TargetOffset> {
+        self.runs.last().map(|run| run.target_last.next())
+    }
+
     /// Forgets what was noted from `source` on.
     fn cut(&mut self, source: SourceOffset) {
         while let Some(last) = self.runs.last_mut().filter(|last| last.source_last >= source) {

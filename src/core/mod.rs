@@ -10,6 +10,7 @@ pub mod ids;
 pub mod landed;
 pub mod lane;
 pub mod offset_map;
+pub mod origins;
 pub mod planted;
 pub mod progress;
 pub mod provenance;

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::engine::Place;
 use super::flow::{self, FlowSetup};
 use super::shared::FlowShared;
 use super::view::StatusView;
 use crate::cluster::ClusterSpec;
 use crate::cluster::progress_topic::now_ms;
 use crate::config::Config;
-use crate::config::valid::{Cluster, Flow, Naming};
+use crate::config::valid::{Cluster, Engine, Flow, Naming};
 use crate::core::graph::{self, Edge};
 use crate::core::ids::{ClusterId, FlowName};
 
@@ -57,6 +58,7 @@ impl Daemon {
                 aliases: aliases.clone(),
                 owner: owner.clone(),
                 store_dir: config.store.dir.clone(),
+                place: place(&config, &edges, &name),
                 cyclic: graph::needs_provenance(&edges, &name),
                 flows: flows.clone(),
             };
@@ -121,6 +123,17 @@ fn edges(config: &Config) -> Vec<Edge> {
         identity: flow.naming == Naming::Identity,
     };
     config.flows.iter().map(edge).collect()
+}
+
+/// A flow's place in the graph.
+fn place(config: &Config, edges: &[Edge], flow: &FlowName) -> Place {
+    let by_records = |other: &&Flow| other.engine == Some(Engine::Record);
+    let mut by_records = config.flows.iter().filter(by_records).map(|other| FlowName::new(other.name.as_str()));
+    if by_records.any(|other| graph::share_a_cycle(edges, flow, &other)) {
+        return Place::CycleOfRecords;
+    }
+    let identity = edges.iter().any(|edge| edge.flow == *flow && edge.identity);
+    if identity && graph::is_ambiguous(edges) { Place::Woven } else { Place::Apart }
 }
 
 /// Who we are in claims: unique per process start.

@@ -16,38 +16,47 @@ pub struct Choice {
 /// What a flow asks for cannot be done together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CannotChoose {
-    /// Records of a flow on a cycle carry provenance, which whole batches do not take.
+    /// The engines tell in different ways where records were born.
     #[error(
-        "the flow lies on a cycle of identity flows: its records carry provenance, which engine = \"batch\" cannot add; leave `engine` out"
+        "a flow on the same cycle of identity flows has engine = \"record\", which tells where records come from by a header; whole batches do not carry one: give all flows of the cycle the same engine"
     )]
-    BatchOnACycle,
+    MixedCycle,
     /// Only the batch engine writes exactly once.
     #[error(
-        "the flow lies on a cycle of identity flows, which the record engine copies, at least once; exactly-once is not supported there yet"
+        "a flow on the same cycle of identity flows has engine = \"record\", so this one copies record by record too, at least once: leave `delivery` out, or give all flows of the cycle engine = \"batch\""
     )]
-    ExactlyOnceOnACycle,
+    ExactlyOnceByRecords,
 }
 
-/// Chooses: whole batches, exactly once, unless the flow asks for less, or its place in the graph for records one by one. `cyclic`: the flow lies
-/// on a cycle of identity flows.
+/// Where a flow lies in the graph of flows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing that it copies could come to its target by another way, or back.
+    Apart,
+    /// There are several ways, or cycles, and the batch engine tells them apart.
+    Woven,
+    /// It lies on a cycle with a flow that has to copy record by record.
+    CycleOfRecords,
+}
+
+/// Chooses: whole batches, exactly once, unless the flow asks for less, or another flow on its cycle for records one by one.
 ///
 /// # Errors
 /// The flow asks for what its place in the graph rules out.
-pub fn choose(flow: &Flow, cyclic: bool) -> Result<Choice, CannotChoose> {
+pub fn choose(flow: &Flow, place: Place) -> Result<Choice, CannotChoose> {
     let records = |why| Choice { engine: Engine::Record, delivery: Delivery::AtLeastOnce, why };
-    let batches = |delivery: Option<Delivery>, why| Choice {
-        engine: Engine::Batch,
-        delivery: delivery.unwrap_or(Delivery::ExactlyOnce),
-        why,
-    };
+    let cycle_of_records = place == Place::CycleOfRecords;
     match (flow.engine, flow.delivery) {
-        (Some(Engine::Batch), _) if cyclic => Err(CannotChoose::BatchOnACycle),
-        (_, Some(Delivery::ExactlyOnce)) if cyclic => Err(CannotChoose::ExactlyOnceOnACycle),
-        (None, _) if cyclic => Ok(records("it lies on a cycle of identity flows, and its records carry provenance")),
         // the configuration refuses exactly-once together with this engine
         (Some(Engine::Record), _) => Ok(records("the configuration says so")),
-        (Some(Engine::Batch), delivery) => Ok(batches(delivery, "the configuration says so")),
-        (None, delivery) => Ok(batches(delivery, "nothing asks for records one by one")),
+        (Some(Engine::Batch), _) if cycle_of_records => Err(CannotChoose::MixedCycle),
+        (None, Some(Delivery::ExactlyOnce)) if cycle_of_records => Err(CannotChoose::ExactlyOnceByRecords),
+        (None, _) if cycle_of_records => Ok(records("another flow on its cycle copies record by record")),
+        (engine, delivery) => Ok(Choice {
+            engine: Engine::Batch,
+            delivery: delivery.unwrap_or(Delivery::ExactlyOnce),
+            why: if engine.is_some() { "the configuration says so" } else { "nothing asks for records one by one" },
+        }),
     }
 }
 
@@ -68,25 +77,28 @@ mod tests {
         loaded.expect("a valid configuration").config.flows[0].clone()
     }
 
-    fn chosen(more: &str, cyclic: bool) -> Result<(Engine, Delivery), CannotChoose> {
-        choose(&flow(more), cyclic).map(|choice| (choice.engine, choice.delivery))
+    fn chosen(more: &str, place: Place) -> Result<(Engine, Delivery), CannotChoose> {
+        choose(&flow(more), place).map(|choice| (choice.engine, choice.delivery))
     }
 
     #[test]
     fn whole_batches_exactly_once_are_chosen_unless_something_else_is_asked_for() {
-        assert_eq!(chosen("", false), Ok((Engine::Batch, Delivery::ExactlyOnce)));
-        assert_eq!(chosen("delivery = \"at-least-once\"", false), Ok((Engine::Batch, Delivery::AtLeastOnce)));
-        assert_eq!(chosen("engine = \"record\"", false), Ok((Engine::Record, Delivery::AtLeastOnce)));
-        assert_eq!(chosen("delivery = \"exactly-once\"", false), Ok((Engine::Batch, Delivery::ExactlyOnce)));
-        assert_eq!(chosen("engine = \"batch\"", false), Ok((Engine::Batch, Delivery::ExactlyOnce)));
-        let both = "engine = \"batch\"\ndelivery = \"at-least-once\"";
-        assert_eq!(chosen(both, false), Ok((Engine::Batch, Delivery::AtLeastOnce)));
+        for place in [Place::Apart, Place::Woven] {
+            assert_eq!(chosen("", place), Ok((Engine::Batch, Delivery::ExactlyOnce)));
+            assert_eq!(chosen("delivery = \"at-least-once\"", place), Ok((Engine::Batch, Delivery::AtLeastOnce)));
+            assert_eq!(chosen("engine = \"record\"", place), Ok((Engine::Record, Delivery::AtLeastOnce)));
+            assert_eq!(chosen("delivery = \"exactly-once\"", place), Ok((Engine::Batch, Delivery::ExactlyOnce)));
+            let both = "engine = \"batch\"\ndelivery = \"at-least-once\"";
+            assert_eq!(chosen(both, place), Ok((Engine::Batch, Delivery::AtLeastOnce)));
+        }
     }
 
     #[test]
-    fn a_cycle_takes_records_one_by_one_and_refuses_the_rest_by_name() {
-        assert_eq!(chosen("", true), Ok((Engine::Record, Delivery::AtLeastOnce)));
-        assert_eq!(chosen("engine = \"batch\"", true), Err(CannotChoose::BatchOnACycle));
-        assert_eq!(chosen("delivery = \"exactly-once\"", true), Err(CannotChoose::ExactlyOnceOnACycle));
+    fn a_cycle_has_one_engine_and_the_rest_is_refused_by_name() {
+        let place = Place::CycleOfRecords;
+        assert_eq!(chosen("", place), Ok((Engine::Record, Delivery::AtLeastOnce)));
+        assert_eq!(chosen("engine = \"record\"", place), Ok((Engine::Record, Delivery::AtLeastOnce)));
+        assert_eq!(chosen("engine = \"batch\"", place), Err(CannotChoose::MixedCycle));
+        assert_eq!(chosen("delivery = \"exactly-once\"", place), Err(CannotChoose::ExactlyOnceByRecords));
     }
 }

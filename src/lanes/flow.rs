@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{self, CannotChoose};
+use super::engine::{self, CannotChoose, Place};
 use super::lanes_of_flow::LanesOfFlow;
 use super::machine::Machine;
 use super::pipeline::FromPipeline;
@@ -49,7 +49,9 @@ pub struct FlowSetup {
     pub owner: String,
     /// Where caches lie.
     pub store_dir: PathBuf,
-    /// It lies on a cycle of identity flows: records carry provenance.
+    /// Where it lies in the graph.
+    pub place: Place,
+    /// It lies on a cycle of identity flows: what was born on the target comes back to it.
     pub cyclic: bool,
     /// Every flow of the daemon.
     pub flows: Arc<Vec<Arc<FlowShared>>>,
@@ -160,7 +162,7 @@ async fn begin(setup: &FlowSetup) -> Result<(ProgressTopic, CacheHandle, Connect
             epoch: topic.state().epoch().0,
         });
     }
-    let choice = engine::choose(&shared.flow, setup.cyclic)?;
+    let choice = engine::choose(&shared.flow, setup.place)?;
     shared.set_choice(choice);
     let machine = match choice.engine {
         Engine::Record => {
@@ -169,7 +171,8 @@ async fn begin(setup: &FlowSetup) -> Result<(ProgressTopic, CacheHandle, Connect
         }
         Engine::Batch => {
             let exactly_once = choice.delivery == Delivery::ExactlyOnce;
-            Machine::Batch(BatchEngine::connect(&source, &target, &flow, exactly_once).await?)
+            let tells_origins = setup.place == Place::Woven;
+            Machine::Batch(BatchEngine::connect(&source, &target, &flow, tells_origins, exactly_once).await?)
         }
     };
     let progress = topic.share();

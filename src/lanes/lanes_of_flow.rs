@@ -6,12 +6,15 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
+use super::engine::Place;
 use super::flow::{FlowSetup, with_progress};
+use super::guard::Guard;
 use super::machine::Machine;
 use super::mailbox::{Mailbox, ToPipeline};
 use super::naming;
 use super::pipeline::{FromPipeline, Pipeline};
-use super::provenance::Guard;
+use super::provenance::Hops;
+use super::router::Router;
 use super::shared::{Connected, FlowShared};
 use super::targets::{self, Target};
 use super::writer::Ask;
@@ -58,6 +61,26 @@ pub(super) struct LanesOfFlow {
     first_start: bool,
     targets: targets::Targets,
     guard: Option<Guard>,
+    cyclic: bool,
+}
+
+fn guard(setup: &FlowSetup, connected: &Connected, machine: &Machine) -> Option<Guard> {
+    let target_id = connected.target.cluster_id().clone();
+    match machine {
+        Machine::Record { provenance, .. } => provenance.then(|| {
+            Guard::Hops(Hops {
+                flow: setup.shared.flow.name.to_string(),
+                source_id: connected.source.cluster_id().clone(),
+                target_id,
+                target: connected.target.clone(),
+                runtime: tokio::runtime::Handle::current(),
+                flows: setup.flows.clone(),
+                windows: HashMap::new(),
+            })
+        }),
+        Machine::Batch(_) => (setup.place == Place::Woven)
+            .then(|| Guard::Router(Router::new(&setup.shared, target_id, setup.flows.clone()))),
+    }
 }
 
 impl LanesOfFlow {
@@ -72,6 +95,8 @@ impl LanesOfFlow {
         let first_start = with_progress(&connected.progress, |progress| progress.lanes().next().is_none());
         LanesOfFlow {
             shared: setup.shared.clone(),
+            guard: guard(setup, connected, &machine),
+            cyclic: setup.cyclic,
             machine,
             aliases: setup.aliases.clone(),
             source: connected.source.clone(),
@@ -86,15 +111,6 @@ impl LanesOfFlow {
             by_topic: BTreeMap::new(),
             first_start,
             targets: targets::Targets::default(),
-            guard: setup.cyclic.then(|| Guard {
-                flow: setup.shared.flow.name.to_string(),
-                source_id: connected.source.cluster_id().clone(),
-                target_id: connected.target.cluster_id().clone(),
-                target: connected.target.clone(),
-                runtime: tokio::runtime::Handle::current(),
-                flows: setup.flows.clone(),
-                windows: HashMap::new(),
-            }),
         }
     }
 
@@ -275,7 +291,7 @@ impl LanesOfFlow {
 
     /// On a cycle a lane keeps where held-back records lie at the target.
     fn guarded(&self, lane: Lane) -> Lane {
-        if self.guard.is_none() {
+        if !self.cyclic {
             return lane;
         }
         let held = with_progress(&self.progress, |progress| progress.held(lane.id()).cloned());

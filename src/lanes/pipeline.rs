@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::guard::{Guard, Ruling};
 use super::mailbox::{Mailbox, ToPipeline};
-use super::provenance::{Guard, Judged};
 use super::shared::FlowShared;
 use super::slot::Slot;
 use super::writer::Ask;
@@ -29,8 +29,9 @@ const WAIT_BUSY: Duration = Duration::from_millis(2);
 const WAIT_IDLE: Duration = Duration::from_millis(20);
 /// Between two views published, and two looks at ends.
 const TICK: Duration = Duration::from_millis(100);
-/// Batches that may wait for the map of another flow; each is one read's worth, so at most a few MB each.
-const UNJUDGED_MAX: usize = 32;
+/// Batches of a lane that may wait for the map of another flow before no more of it are read; what gathers at the source meanwhile comes in fewer,
+/// larger ones. Other lanes are read on: one of them may be what the other flow waits for.
+const UNJUDGED_MAX: usize = 8;
 /// How long a stopping pipeline waits for what is on its way; the next start finds it in the target anyway, as duplicates.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -123,8 +124,7 @@ impl Pipeline {
 
     /// One look at both ends. With a full sink the source is not read: back-pressure, never a drop.
     fn turn(&mut self) {
-        let room = !self.sink.is_full() && self.unjudged() < UNJUDGED_MAX;
-        let reads = self.stopping.is_none() && !self.fenced && room;
+        let reads = self.stopping.is_none() && !self.fenced && !self.sink.is_full();
         if reads {
             let wait = if self.sink.in_flight() > 0 { WAIT_BUSY } else { WAIT_IDLE };
             for event in self.source.poll(wait) {
@@ -178,7 +178,7 @@ impl Pipeline {
         let id = lane.id().clone();
         self.sink.route(&id, lane.target_topic(), opening.target_topic_id);
         if let Some(guard) = &mut self.guard {
-            guard.windows.remove(&(lane.target_topic().clone(), id.partition)); // it may be another topic now
+            guard.opened(lane.target_topic(), id.partition);
         }
         let slot = self.slots.entry(id.clone()).or_insert_with(|| Slot::new(lane));
         slot.topic_id = opening.source_topic_id;
@@ -220,8 +220,16 @@ impl Pipeline {
                 slot.waits_for = Some(session);
                 self.sink.reset(id, session, from);
             }
-            Command::PauseSource => self.source.pause(id),
-            Command::ResumeSource => self.source.resume(id),
+            Command::PauseSource => {
+                slot.paused = true;
+                self.source.pause(id);
+            }
+            Command::ResumeSource => {
+                slot.paused = false;
+                if !slot.is_full {
+                    self.source.resume(id);
+                }
+            }
             Command::Produce { batch, skip } => {
                 slot.sent(&batch);
                 self.sink.produce(batch, skip);
@@ -249,15 +257,9 @@ impl Pipeline {
 
     /// A batch of a flow on a cycle is judged first; one that has to wait holds back what follows it, and the source.
     fn fetched(&mut self, id: &LaneId, batch: Batch<Carried>) {
-        let (batch, payload) = batch.take();
-        let batch = match payload {
-            Carried::Records(records) if self.guard.is_some() => batch.map(|()| records),
-            // only the record engine runs on a cycle
-            payload => {
-                let batch = batch.map(|()| payload);
-                return self.drive(id, Event::Fetched { batch, suppressed: Vec::new() });
-            }
-        };
+        if self.guard.is_none() {
+            return self.drive(id, Event::Fetched { batch, suppressed: Vec::new() });
+        }
         if let Some(slot) = self.slots.get_mut(id) {
             slot.unjudged.push_back((batch, Instant::now()));
             self.judge(id);
@@ -265,25 +267,40 @@ impl Pipeline {
     }
 
     fn judge(&mut self, id: &LaneId) {
+        self.judge_all(id);
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        let is_full = slot.unjudged.len() >= UNJUDGED_MAX;
+        if is_full != std::mem::replace(&mut slot.is_full, is_full) {
+            match is_full {
+                true => self.source.pause(id),
+                false if !slot.paused => self.source.resume(id),
+                false => {}
+            }
+        }
+    }
+
+    fn judge_all(&mut self, id: &LaneId) {
         loop {
             let (Some(guard), Some(slot)) = (&mut self.guard, self.slots.get_mut(id)) else { return };
             let Some((batch, since)) = slot.unjudged.pop_front() else { return };
             if batch.session != slot.lane.session() {
                 continue;
             }
-            match guard.judge(batch, since, slot.lane.target_topic(), slot.target_topic_id) {
-                Judged::Done { batch, suppressed, held, forged } => {
-                    held.into_iter().for_each(|(source, target)| slot.lane.note_held(source, target));
-                    slot.lane.count_forged(forged);
-                    self.drive(id, Event::Fetched { batch: batch.map(Carried::Records), suppressed });
+            match guard.judge(batch, since, slot) {
+                Ruling::Go { batch, suppressed, waits } => {
+                    let has_to_wait = waits.is_some();
+                    if let Some(rest) = waits {
+                        slot.unjudged.push_front((*rest, since));
+                    }
+                    self.drive(id, Event::Fetched { batch, suppressed });
+                    if has_to_wait {
+                        return;
+                    }
                 }
-                Judged::Wait(batch) => {
-                    slot.unjudged.push_front((batch, since));
-                    return;
-                }
-                Judged::Failed(error) => {
+                Ruling::Wait(batch) => return slot.unjudged.push_front((batch, since)),
+                Ruling::Fail(failure) => {
                     slot.unjudged.clear();
-                    return self.drive(id, Event::Failed(Failure::Retry { reason: error.to_string() }));
+                    return self.drive(id, Event::Failed(failure));
                 }
             }
         }
@@ -299,14 +316,6 @@ impl Pipeline {
         for id in waiting {
             self.judge(&id);
         }
-    }
-
-    /// Bounds what waits unjudged: past it the sources are not read.
-    fn unjudged(&self) -> usize {
-        if self.guard.is_none() {
-            return 0;
-        }
-        self.slots.values().map(|slot| slot.unjudged.len()).sum()
     }
 
     fn source_event(&mut self, event: SourceEvent<Carried>) {

@@ -20,7 +20,7 @@ const MAP_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Judges the claims of one flow. There is one per pipeline of a flow that lies on a cycle.
 #[derive(Debug, Clone)]
-pub(super) struct Guard {
+pub(super) struct Hops {
     pub flow: String,
     pub source_id: ClusterId,
     pub target_id: ClusterId,
@@ -35,14 +35,19 @@ pub(super) struct Guard {
 /// What became of a batch's claims.
 pub(super) enum Judged {
     /// It goes on, without these; some of them lie at the target there; so many were forged, and are delivered.
-    Done { batch: Batch<Records>, suppressed: Vec<SourceOffset>, held: Vec<(SourceOffset, TargetOffset)>, forged: u64 },
+    Done {
+        batch: Batch<Records>,
+        suppressed: Vec<SourceOffset>,
+        held: Vec<(SourceOffset, Option<TargetOffset>)>,
+        forged: u64,
+    },
     /// The map has to move on first.
     Wait(Batch<Records>),
     /// The target could not be asked.
     Failed(ClusterError),
 }
 
-impl Guard {
+impl Hops {
     /// Judges a batch that arrived at `since`; `target_topic` and its ID are the lane's.
     pub fn judge(
         &mut self,
@@ -74,7 +79,7 @@ impl Guard {
                 Judgement::Suppress => {
                     suppressed.push(claim.at);
                     let there = claim.hops.iter().rev().find(|hop| hop.cluster == self.target_id);
-                    held.extend(there.map(|hop| (claim.at, TargetOffset(hop.offset.get()))));
+                    held.extend(there.map(|hop| (claim.at, Some(TargetOffset(hop.offset.get())))));
                 }
                 Judgement::PassForged => forged += 1,
                 _ => {

@@ -9,7 +9,6 @@ use super::view::LaneView;
 use crate::cluster::carried::Carried;
 use crate::cluster::ends::{Seen, SeenTopic};
 use crate::cluster::progress_topic::now_ms;
-use crate::cluster::record::Records;
 use crate::core::batch::{Batch, Session};
 use crate::core::gap::Gap;
 use crate::core::ids::{SourceOffset, TopicId};
@@ -42,8 +41,12 @@ pub(super) struct Slot {
     /// The session whose reset of the sink is under way.
     pub waits_for: Option<Session>,
     pub retry_at: Option<Instant>,
-    /// Batches whose claims wait for the map of another flow, and since when; nothing of the lane goes past them.
-    pub unjudged: VecDeque<(Batch<Records>, Instant)>,
+    /// Batches that wait for the map of another flow, and since when; nothing of the lane goes past them.
+    pub unjudged: VecDeque<(Batch<Carried>, Instant)>,
+    /// The lane asked for no more batches.
+    pub paused: bool,
+    /// So many batches wait to be judged that no more of them are read.
+    pub is_full: bool,
     /// The target topic's ID when the lane was opened.
     pub target_topic_id: TopicId,
     /// The source topic's ID when the lane was opened.
@@ -74,6 +77,8 @@ impl Slot {
             waits_for: None,
             retry_at: None,
             unjudged: VecDeque::new(),
+            paused: false,
+            is_full: false,
             target_topic_id: TopicId::UNKNOWN,
             topic_id: TopicId::UNKNOWN,
             asked: None,
@@ -94,6 +99,7 @@ impl Slot {
         self.read(from);
         self.on_the_way.clear();
         self.unjudged.clear();
+        (self.paused, self.is_full) = (false, false);
         self.acked = Load::default();
         self.reason = None;
     }

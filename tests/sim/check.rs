@@ -204,19 +204,17 @@ fn routes(world: &World, at: usize, flow: &Flow, broken: &mut Vec<String>) {
         for (partition, log) in topic.partitions.iter().enumerate() {
             let mut own = BTreeMap::new();
             for (offset, record) in &log.records {
-                if world.exactly_once
-                    && let Some(before) = own.insert(record.uid, offset)
+                let theirs = world.cyclic && origin(record.uid) != at;
+                if let Some(before) = own.insert(record.uid, offset)
+                    && (theirs || world.exactly_once)
                 {
-                    broken.push(format!("DUP {name}-{partition}: {} at {before} and {offset}", record.uid));
+                    let word = if theirs { "ECHO L4" } else { "DUP" };
+                    broken.push(format!("{word} {name}-{partition}: {} at {before} and {offset}", record.uid));
                 }
                 if record.home != partition as i32 {
                     broken.push(format!("MISROUTE {name}: {record:?} in partition {partition}"));
                 }
-                if world.cyclic && origin(record.uid) != at {
-                    if let Some(before) = own.insert(record.uid, offset) {
-                        broken.push(format!("ECHO L4 {name}-{partition}: {} at {before} and {offset}", record.uid));
-                    }
-                } else if fates.get(&record.uid).is_none_or(|fate| *fate == Fate::Aborted) {
+                if !theirs && fates.get(&record.uid).is_none_or(|fate| *fate == Fate::Aborted) {
                     broken.push(format!("PHANTOM {name}-{partition}: {record:?} at {offset}"));
                 }
             }

@@ -1,4 +1,7 @@
 //! One process of the daemon for one flow: drives lanes as the runtime does, one small step at a time.
+#[path = "loops.rs"]
+mod loops;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -6,11 +9,11 @@ use causeway::cluster::fake::{FakeRecords, FakeSink, FakeSource, Late, Odds, Pro
 use causeway::cluster::ports::{Sink as _, SinkEvent, Source as _, SourceEvent};
 use causeway::core::{
     batch::{Batch, Session, SourceEnds},
-    ids::{ClusterId, Generation, LaneId, PartitionId, SourceOffset, TopicId, TopicName, UnixMillis},
+    ids::{LaneId, PartitionId, SourceOffset, TopicId, TopicName, UnixMillis},
     lane::{self, Command, Event, Failure, Lane, Opening, Plan, Policy, Start, State, StopReason},
     planted::{self, Bug},
     progress::{Progress, Record},
-    provenance::{self, Bench, Hop, Judgement},
+    provenance::Judgement,
 };
 
 pub const NOW: UnixMillis = UnixMillis(1);
@@ -60,6 +63,8 @@ pub struct Daemon {
     policy: Policy,
     rng: fastrand::Rng,
     cyclic: bool,
+    /// Copies are told by the producer that wrote them, not by what they say of themselves.
+    by_producer: bool,
     pub fenced: bool,
     /// What it writes its progress with; none after a write whose outcome is unknown.
     pub pen: Option<u64>,
@@ -82,7 +87,7 @@ impl Daemon {
         let epoch = state.epoch().next();
         let pen = log.take_pen();
         assert!(log.append_with(pen, &[Record::claim(epoch, owner.clone(), NOW)]), "nobody was faster");
-        let reader = FakeSource::new(ends.0.clone(), cyclic, rng.fork());
+        let reader = FakeSource::new(ends.0.clone(), cyclic && !exactly_once, rng.fork());
         let writer = FakeSink::new(ends.1.clone(), odds, rng.fork()).exactly_once(exactly_once);
         let (source, target) = ends;
         let mut daemon = Daemon {
@@ -101,6 +106,7 @@ impl Daemon {
             policy,
             rng,
             cyclic,
+            by_producer: cyclic && exactly_once,
             fenced: false,
             pen: Some(pen),
             looks: true,
@@ -436,61 +442,13 @@ impl Daemon {
                     _ => drop(before.insert(claim.at, claim.hops.clone())),
                 }
             }
-            if self.cyclic {
-                stamp(&mut batch, &before, &self.source.borrow().id);
+            if self.by_producer {
+                self.leave_out_copies(id, &mut batch);
+            } else if self.cyclic {
+                loops::stamp(&mut batch, &before, &self.source.borrow().id);
             }
             self.slots.get_mut(id).unwrap().lane.count_forged(forged);
             self.drive(id, Event::Fetched { batch, suppressed }, around);
         }
-    }
-
-    fn judge_one(
-        &self,
-        id: &LaneId,
-        claim: &provenance::Claim,
-        batch: &Batch<FakeRecords>,
-        waits: u32,
-        other: Option<&Progress>,
-    ) -> Judgement {
-        let source_id: ClusterId = self.source.borrow().id.clone();
-        let target_id: ClusterId = self.target.borrow().id.clone();
-        let slot = &self.slots[id];
-        let brought =
-            claim.hops.last().filter(|last| last.cluster == target_id && source_id != target_id).and_then(|last| {
-                let generation = Generation { topic: id.topic().clone(), id: last.topic_id };
-                other?.lane(&LaneId { generation, partition: last.partition })
-            });
-        let bench = Bench {
-            target: &target_id,
-            target_topic_id: slot.target_topic_id,
-            partition: id.partition,
-            brought_by: brought.map(|state| state.map()),
-            last_hop_feeds_target: false,
-            waited_out: waits > WAITS_MAX,
-        };
-        match provenance::judge(claim, &bench) {
-            Judgement::VerifyAtTarget(hop) => {
-                let Some((_, record)) = batch.payload.iter().find(|(at, _)| *at == claim.at) else {
-                    return Judgement::Pass;
-                };
-                let mut target = self.target.borrow_mut();
-                let log = target.log(slot.lane.target_topic(), hop.partition.0);
-                let found = match log.and_then(|log| log.records.get(&hop.offset.get())) {
-                    Some(found) => provenance::Found::Record(found.content()),
-                    None => provenance::Found::Nothing,
-                };
-                provenance::verdict_after_reading(record.content(), found)
-            }
-            judgement => judgement,
-        }
-    }
-}
-
-fn stamp(batch: &mut Batch<FakeRecords>, before: &BTreeMap<SourceOffset, Vec<Hop>>, cluster: &ClusterId) {
-    let (topic_id, partition) = (batch.lane.generation.id, batch.lane.partition);
-    for (offset, record) in &mut batch.payload {
-        let own = Hop { cluster: cluster.clone(), topic_id, partition, offset: *offset };
-        let hops = before.get(offset).map_or(&[][..], Vec::as_slice);
-        record.hops = Some(provenance::encode(record.content(), hops, &own));
     }
 }

@@ -58,7 +58,7 @@ impl World {
     pub fn new(seed: u64, refills: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let cyclic = rng.u32(0..4) == 0;
-        let exactly_once = !cyclic && rng.bool();
+        let exactly_once = rng.bool();
         let (a, b) = (FakeCluster::new("cluster-a"), FakeCluster::new("cluster-b"));
         for cluster in [&a, &b] {
             cluster.borrow_mut().create(&TopicName::new(TOPIC), PARTITIONS as usize);
@@ -127,12 +127,13 @@ impl World {
                 self.uid += 1;
                 let uid = (flow as u64) << 32 | self.uid;
                 let cluster = self.flows[flow].source.clone();
-                let hops = (self.cyclic && self.rng.u32(0..8) == 0).then(|| self.forge(flow, uid, partition));
+                let hops = (self.cyclic && !self.exactly_once && self.rng.u32(0..8) == 0)
+                    .then(|| self.forge(flow, uid, partition));
                 if let Some(log) = cluster.borrow_mut().log(&TOPIC.into(), partition) {
                     if !self.cyclic && self.rng.u32(0..12) == 0 && log.open_from.is_none() {
                         log.open_from = Some(log.end);
                     }
-                    log.append(FakeRecord { uid, home: partition, hops });
+                    log.append(FakeRecord { uid, home: partition, hops, copy: false });
                     if self.rng.u32(0..4) == 0 {
                         let commit = self.rng.bool();
                         log.end_transaction(commit);
@@ -149,7 +150,7 @@ impl World {
         let topic_id = other.topic_id(&TOPIC.into()).unwrap();
         let offset = SourceOffset(10_000); // a place that no copy of it can come to lie at
         let hop = Hop { cluster: other.id.clone(), topic_id, partition: PartitionId(partition), offset };
-        let content = FakeRecord { uid, home: partition, hops: None }.content();
+        let content = FakeRecord { uid, home: partition, hops: None, copy: false }.content();
         provenance::encode(if self.rng.bool() { content } else { 7 }, &[], &hop)
     }
 

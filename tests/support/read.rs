@@ -24,7 +24,7 @@ pub struct Seen {
 pub fn read_topic(bootstrap: &str, topic: &str) -> Vec<Vec<Seen>> {
     let consumer = consumer(bootstrap, "reader");
     let partitions = partition_count(&consumer, topic);
-    (0..partitions).map(|partition| read_partition(&consumer, topic, partition)).collect()
+    read_partitions(&consumer, topic, partitions)
 }
 
 /// Only the digests: what must be equal on both sides.
@@ -87,21 +87,25 @@ fn partition_count(consumer: &BaseConsumer, topic: &str) -> i32 {
     i32::try_from(metadata.topics()[0].partitions().len()).unwrap()
 }
 
-fn read_partition(consumer: &BaseConsumer, topic: &str, partition: i32) -> Vec<Seen> {
+/// Reads all partitions side by side: the end of each is told late.
+fn read_partitions(consumer: &BaseConsumer, topic: &str, count: i32) -> Vec<Vec<Seen>> {
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    (0..count).for_each(|partition| list.add_partition_offset(topic, partition, Offset::Beginning).unwrap());
     consumer.assign(&list).unwrap();
     let end = Instant::now() + READ_MAX;
-    let mut seen = Vec::new();
-    loop {
-        assert!(Instant::now() < end, "{topic}-{partition} is not read to its end after {} records", seen.len());
+    let mut seen: Vec<Vec<Seen>> = (0..count).map(|_| Vec::new()).collect();
+    let mut ended = std::collections::BTreeSet::new();
+    while ended.len() < seen.len() {
+        assert!(Instant::now() < end, "{topic}: only {ended:?} were read to their ends");
         match consumer.poll(Duration::from_millis(500)) {
-            Some(Ok(message)) => seen.push(Seen { offset: message.offset(), digest: digest(&message) }),
-            Some(Err(KafkaError::PartitionEOF(_))) => return seen,
-            Some(Err(error)) => panic!("{topic}-{partition}: {error}"),
+            Some(Ok(message)) => seen[usize::try_from(message.partition()).unwrap()]
+                .push(Seen { offset: message.offset(), digest: digest(&message) }),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
+            Some(Err(error)) => panic!("{topic}: {error}"),
             None => {}
         }
     }
+    seen
 }
 
 /// Absent and empty are different: `Option` hashes its variant, slices their length.

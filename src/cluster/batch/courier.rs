@@ -190,7 +190,11 @@ fn next_in_line(shared: &Shared, leader: i32, load: &Load) -> Option<(LaneId, Se
         lanes.due.entry(leader).or_default().push_back(lane);
         return None;
     }
-    let group = if writer.phase == Phase::Ready { writer.next_group() } else { Vec::new() };
+    let may = writer.phase == Phase::Ready && writer.turn();
+    if writer.phase == Phase::Open {
+        shared.wanting.notify_one(); // its next piece is of an origin that it has no producer for
+    }
+    let group = if may { writer.next_group() } else { Vec::new() };
     writer.in_hand = !group.is_empty();
     writer.in_hand.then_some((lane, writer.session, group))
 }
@@ -235,6 +239,7 @@ fn fit(shared: &Shared, lane: &LaneId, session: Session, mut group: Vec<Queued>)
     }
     let Some(first) = group.first() else { return Ok(None) };
     let (number, codec) = (first.number, first.piece.view.header.attributes.codec());
+    let born = first.piece.born.clone();
     let mut placed = Vec::new();
     for Queued { piece, skip, .. } in &group {
         let poison = |error: RecordError| Failure::Poison { range: piece.covers(), reason: error.to_string() };
@@ -262,7 +267,7 @@ fn fit(shared: &Shared, lane: &LaneId, session: Session, mut group: Vec<Queued>)
     writer.found(number, found);
     let done = writer.done(number);
     // what follows in the queue is looked at in its own turn
-    let queued = |piece| Queued { number, piece, skip: Vec::new() };
+    let queued = |piece| Queued { number, piece: Piece { born: born.clone(), ..piece }, skip: Vec::new() };
     let first = written.next().map(queued);
     written.rev().for_each(|piece| writer.queue.push_front(queued(piece)));
     drop(lanes);
@@ -326,6 +331,7 @@ fn take_partition(shared: &Shared, sent: Sent, answer: PartitionProduceResponse)
         let mut lanes = shared.lanes();
         let current = |writer: &&mut Writer| writer.session == session && writer.phase != Phase::Failed;
         let done = lanes.writers.get_mut(&lane).filter(current).and_then(|writer| writer.landed(number, runs));
+        lanes.put(&lane); // what waits for another producer's turn
         drop(lanes);
         if let Some(done) = done {
             shared.done(&lane, done);

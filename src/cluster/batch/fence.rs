@@ -18,10 +18,12 @@ use causeway_wire::records::{BatchHeader, Batches};
 use causeway_wire::{ApiKey, ErrorCode};
 use tokio::sync::Semaphore;
 
+use super::origins::Origins;
 use super::tail::{RECORDS_MAX, Tail};
 use crate::cluster::{Admin, ClusterError};
 use crate::core::ids::{ClusterId, FlowName, TargetOffset};
 use crate::core::lane::Failure;
+use crate::core::origins::Born;
 
 /// The fence's transaction holds nothing; were its owner to die in the middle of it, the coordinator ends it after so long.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -54,8 +56,13 @@ pub(super) struct Place {
 pub(super) struct Fence {
     admin: Admin,
     client: Client,
-    /// `None`: at least once. Lanes get a producer of their own and nobody is kept out.
-    transactional_id: Option<String>,
+    flow: FlowName,
+    /// Without it lanes get a producer that nobody had before, and nobody is kept out.
+    exactly_once: bool,
+    /// Where records come from that nothing else is told of.
+    source: Arc<Born>,
+    /// The producers that flows write with at the target.
+    origins: Arc<Origins>,
     reads: Arc<Semaphore>,
 }
 
@@ -69,32 +76,39 @@ pub(super) struct Raised {
 }
 
 impl Fence {
-    /// A fence of this name at the cluster of `admin`; `client` has connections to it for itself.
+    /// Fences for a flow from `source`, at the cluster of `admin`; `client` has connections to it for itself.
     #[must_use]
-    pub fn new(admin: Admin, client: Client, transactional_id: Option<String>) -> Self {
-        Fence { admin, client, transactional_id, reads: Arc::new(Semaphore::new(READS_MAX)) }
+    pub fn new(admin: Admin, client: Client, flow: FlowName, source: Arc<Born>, exactly_once: bool) -> Self {
+        let (origins, reads) = (Arc::new(Origins::new(admin.clone())), Arc::new(Semaphore::new(READS_MAX)));
+        Fence { admin, client, flow, exactly_once, source, origins, reads }
     }
 
-    /// Keeps older writers out of these places.
-    pub async fn raise(&self, places: &[Place]) -> Result<Raised, Failure> {
+    /// Keeps older writers of what was born there (`None`: on the source) out of these places.
+    pub async fn raise(&self, born: Option<&Born>, places: &[Place]) -> Result<Raised, Failure> {
         let deadline = Instant::now() + FENCE_MAX;
-        let Some(id) = &self.transactional_id else {
-            return Ok(Raised { producer: self.fresh_producer().await?, refused: BTreeMap::new() });
-        };
+        let born = born.unwrap_or(&self.source);
+        let id = &transactional_id(&self.flow, &born.cluster);
         let take = || self.client.init_producer_id(id, TRANSACTION_TIMEOUT);
-        let producer = patiently(deadline, take).await.map_err(|error| self.failure(error))?;
+        let producer = match self.exactly_once {
+            true => patiently(deadline, take).await.map_err(|error| self.failure(error))?,
+            false => self.fresh_producer().await?,
+        };
+        self.origins.list(producer.id, born).await.map_err(|error| failure(&error))?;
+        if !self.exactly_once {
+            return Ok(Raised { producer, refused: BTreeMap::new() });
+        }
         let refused = self.mark(id, producer, places, deadline).await.map_err(|error| self.failure(error))?;
         let refused = refused.into_iter().map(|(place, error)| (place, self.failure(error)));
         Ok(Raised { producer, refused: refused.collect() })
     }
 
     /// What older writers had landed behind a place, once a fence is up there.
-    pub async fn tail(&self, place: &Place, producer: ProducerId) -> Result<Tail, Failure> {
-        if self.transactional_id.is_none() {
+    pub async fn tail(&self, place: &Place, producers: &[ProducerId]) -> Result<Tail, Failure> {
+        if !self.exactly_once {
             return Ok(Tail::new(place.from));
         }
         let _turn = self.reads.acquire().await.expect("the semaphore is never closed");
-        self.read_tail(place, producer, Instant::now() + FENCE_MAX).await
+        self.read_tail(place, producers, Instant::now() + FENCE_MAX).await
     }
 
     /// A producer that belongs to nobody else.
@@ -168,9 +182,10 @@ impl Fence {
         Ok(refused)
     }
 
-    /// What of our producer lies between the durable place and the marker.
-    async fn read_tail(&self, place: &Place, producer: ProducerId, deadline: Instant) -> Result<Tail, Failure> {
+    /// What of our producers lies between the durable place and their markers.
+    async fn read_tail(&self, place: &Place, producers: &[ProducerId], deadline: Instant) -> Result<Tail, Failure> {
         let mut tail = Tail::new(place.from);
+        let mut unfenced = producers.to_vec();
         let mut next = place.from.get();
         loop {
             if Instant::now() > deadline {
@@ -201,10 +216,12 @@ impl Fence {
                     continue;
                 }
                 next = view.header.next_offset();
-                if is_marker(&view.header, producer) {
+                unfenced.retain(|producer| !is_marker(&view.header, *producer));
+                if unfenced.is_empty() {
                     return Ok(tail);
                 }
-                if view.header.producer_id == producer.id && !view.header.attributes.is_control() {
+                let ours = producers.iter().any(|producer| producer.id == view.header.producer_id);
+                if ours && !view.header.attributes.is_control() {
                     match tail.push(&view) {
                         Ok(true) => {}
                         Ok(false) => {

@@ -15,7 +15,7 @@ use super::piece::{Cut, Pieces, cut};
 use super::source::{Reader, Shared};
 use crate::cluster::carried::Carried;
 use crate::cluster::ports::SourceEvent;
-use crate::core::batch::{Batch, Session, SourceEnds, SourceRange};
+use crate::core::batch::{Batch, Session, Shape, SourceEnds, SourceRange, Summary};
 use crate::core::ids::{LaneId, LeaderEpoch, SourceOffset};
 use crate::core::lane::Failure;
 
@@ -27,6 +27,8 @@ const PARTITION_BYTES_MIN: usize = 256 << 10;
 const FETCH_WAIT: Duration = Duration::from_millis(100);
 /// A lane may hold this share of what all may hold; so one whose target stands still does not hold up the others.
 const LANE_SHARE: usize = 2;
+/// Source batches handed out together: with small ones an answer holds thousands, and they would become durable all at once, late.
+const PIECES_MAX: usize = 128;
 /// Between two tries at a partition or broker that was not there.
 const RETRY_WAIT: Duration = Duration::from_millis(250);
 /// Between two looks at what has no leader.
@@ -177,7 +179,7 @@ async fn take_answer(shared: &Arc<Shared>, answer: FetchResponse, mut asked: Ask
         for partition in topic.partitions {
             let name = if topic.topic_id.is_zero() { topic.topic.clone() } else { String::new() };
             if let Some(asked) = asked.remove(&(topic.topic_id, name, partition.partition_index)) {
-                take_partition(shared, asked, partition, at);
+                take_partition(shared, asked, partition, at).await;
             }
         }
     }
@@ -186,9 +188,9 @@ async fn take_answer(shared: &Arc<Shared>, answer: FetchResponse, mut asked: Ask
     }
 }
 
-fn take_partition(shared: &Arc<Shared>, asked: Asked, data: PartitionData, at: Instant) {
+async fn take_partition(shared: &Arc<Shared>, asked: Asked, data: PartitionData, at: Instant) {
     match ErrorCode(data.error_code) {
-        ErrorCode::NONE => read(shared, asked, data, at),
+        ErrorCode::NONE => read(shared, asked, data, at).await,
         ErrorCode::OFFSET_OUT_OF_RANGE => look_into(shared, asked, true),
         ErrorCode::UNKNOWN_TOPIC_ID | ErrorCode::INCONSISTENT_TOPIC_ID | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
             look_into(shared, asked, false);
@@ -209,7 +211,7 @@ fn take_partition(shared: &Arc<Shared>, asked: Asked, data: PartitionData, at: I
 }
 
 /// Hands out what was read, if the lane still stands where it was asked for.
-fn read(shared: &Shared, asked: Asked, data: PartitionData, at: Instant) {
+async fn read(shared: &Shared, asked: Asked, data: PartitionData, at: Instant) {
     let ends = SourceEnds {
         log_start: SourceOffset(data.log_start_offset.max(0)),
         high_watermark: SourceOffset(data.high_watermark),
@@ -221,7 +223,13 @@ fn read(shared: &Shared, asked: Asked, data: PartitionData, at: Instant) {
         leader_epoch: LeaderEpoch(-1),
     };
     let aborted = data.aborted_transactions.unwrap_or_default();
-    let cut = cut(data.records.unwrap_or_default(), &aborted, asked.from);
+    let mut cut = cut(data.records.unwrap_or_default(), &aborted, asked.from);
+    if let Some(origins) = &shared.origins
+        && let Err(error) = origins.tell(&mut cut.list).await
+    {
+        let reason = format!("asking where records of {} were born: {error}", asked.lane);
+        return stop(shared, &asked, Failure::Retry { reason });
+    }
     let mut readers = shared.readers();
     let Some(reader) = readers.get_mut(&asked.lane).filter(|reader| stands(reader, &asked)) else { return };
     let ends = SourceEnds { leader_epoch: LeaderEpoch(cut.leader_epoch), ..ends };
@@ -239,26 +247,37 @@ fn read(shared: &Shared, asked: Asked, data: PartitionData, at: Instant) {
     }
     drop(readers);
     if cut.to > asked.from {
-        hand_out(shared, asked, cut, ends);
+        hand_out(shared, &asked, cut, ends);
     } else if caught_up {
         shared.say(SourceEvent::CaughtUp { lane: asked.lane, session: asked.session, ends });
     }
 }
 
-fn hand_out(shared: &Shared, asked: Asked, cut: Cut, ends: SourceEnds) {
-    let bytes = cut.list.iter().map(|piece| piece.view.bytes.len()).sum();
-    let hold = (bytes > 0).then(|| Hold::of_lane(&shared.budget, bytes, asked.held.clone()));
+/// Hands out what was read in parts of at most [`PIECES_MAX`]: a part is written down when all of it is acknowledged.
+fn hand_out(shared: &Shared, asked: &Asked, cut: Cut, ends: SourceEnds) {
     // what was read is at least as far as the leader's word about its end
     let last_stable = ends.last_stable.max(cut.to);
     let ends = SourceEnds { last_stable, high_watermark: ends.high_watermark.max(last_stable), ..ends };
-    shared.say(SourceEvent::Batch(Batch {
-        lane: asked.lane,
-        session: asked.session,
-        range: SourceRange::new(asked.from, cut.to),
-        ends,
-        summary: cut.summary,
-        payload: Carried::Pieces(Pieces { list: cut.list, hold }),
-    }));
+    let (mut from, mut rest) = (asked.from, cut.list);
+    while from < cut.to {
+        let next = rest.split_off(rest.len().min(PIECES_MAX));
+        let to = next.first().map_or(cut.to, |piece| piece.covers().from);
+        let bytes = rest.iter().map(|piece| piece.view.bytes.len()).sum();
+        let hold = (bytes > 0).then(|| Hold::of_lane(&shared.budget, bytes, asked.held.clone()));
+        let pieces = Pieces { list: rest, hold };
+        let range = SourceRange::new(from, to);
+        let (records, bytes) = pieces.size();
+        let shape = if u64::from(records) == range.offsets() { Shape::Dense } else { Shape::Holes };
+        shared.say(SourceEvent::Batch(Batch {
+            lane: asked.lane.clone(),
+            session: asked.session,
+            range,
+            ends,
+            summary: Summary { shape, records, bytes, ..cut.summary.clone() },
+            payload: Carried::Pieces(pieces),
+        }));
+        (from, rest) = (to, next);
+    }
 }
 
 fn stands(reader: &Reader, asked: &Asked) -> bool {

@@ -11,6 +11,7 @@ mod budget;
 mod courier;
 mod fence;
 mod fetcher;
+mod origins;
 mod piece;
 mod rewrite;
 mod sink;
@@ -25,16 +26,19 @@ pub use piece::Pieces;
 pub use sink::BatchSink;
 pub use source::BatchSource;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_wire::client::{Client, ClientConfig};
 
 use self::budget::Budget;
 use self::fence::Fence;
+use self::origins::Origins;
 use self::wake::Wake;
 use super::ends::EndsBoard;
 use super::{Admin, ClusterError};
-use crate::core::ids::FlowName;
+use crate::core::ids::{Alias, FlowName};
+use crate::core::origins::Born;
 
 /// Longest wait for an answer to Fetch and Produce: above a broker's own waits, below what people take for a hang.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -46,11 +50,14 @@ const IN_FLIGHT_MAX: usize = 256;
 pub struct BatchEngine {
     source: (Admin, Client),
     target: (Admin, Client),
-    transactional_id: Option<String>,
+    flow: FlowName,
+    tells_origins: bool,
+    exactly_once: bool,
 }
 
 impl BatchEngine {
-    /// Connects to both clusters. `exactly_once` keeps older writers of the flow out; without it a crash may double the last records.
+    /// Connects to both clusters. `tells_origins`: of every batch it is told where its records were born. `exactly_once` keeps older writers of the flow
+    /// out; without it a crash may double the last records.
     ///
     /// # Errors
     /// A cluster is not reached, or is another one by now.
@@ -58,11 +65,12 @@ impl BatchEngine {
         source: &Admin,
         target: &Admin,
         flow: &FlowName,
+        tells_origins: bool,
         exactly_once: bool,
     ) -> Result<Self, ClusterError> {
-        let transactional_id = exactly_once.then(|| fence::transactional_id(flow, source.cluster_id()));
         let (from, to) = tokio::try_join!(connect(source), connect(target))?;
-        Ok(BatchEngine { source: (source.clone(), from), target: (target.clone(), to), transactional_id })
+        let (source, target) = ((source.clone(), from), (target.clone(), to));
+        Ok(BatchEngine { source, target, flow: flow.clone(), tells_origins, exactly_once })
     }
 
     /// Both ends, for one pipeline with all lanes of the flow.
@@ -70,9 +78,11 @@ impl BatchEngine {
     pub fn ends(&self, board: EndsBoard, runtime: &tokio::runtime::Handle) -> (BatchSource, BatchSink) {
         let (wake, budget) = (Wake::default(), Budget::default());
         let (admin, client) = self.source.clone();
-        let source = BatchSource::new(admin, client, board, budget, wake.clone(), runtime);
+        let born = Born { cluster: admin.cluster_id().clone(), alias: Alias::new(admin.alias()) };
+        let origins = self.tells_origins.then(|| Origins::new(admin.clone()));
+        let source = BatchSource::new(admin, client, board, budget, origins, wake.clone(), runtime);
         let (admin, client) = self.target.clone();
-        let fence = Fence::new(admin.clone(), client.clone(), self.transactional_id.clone());
+        let fence = Fence::new(admin.clone(), client.clone(), self.flow.clone(), Arc::new(born), self.exactly_once);
         (source, BatchSink::new(admin, client, fence, wake, runtime))
     }
 }

@@ -1,5 +1,7 @@
 //! A fetch answer cut into pieces: one source batch each, with what a lane has to know of it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use causeway_wire::messages::fetch::AbortedTransaction;
 use causeway_wire::records::{BatchHeader, BatchView, Batches, ControlMarker, DECOMPRESSED_BYTES_MAX, RecordError};
@@ -9,6 +11,7 @@ use crate::cluster::hidden::Hidden;
 use crate::core::batch::{Shape, SourceRange, Summary};
 use crate::core::ids::{SourceOffset, TargetOffset};
 use crate::core::offset_map::{Run, push_run};
+use crate::core::origins::Born;
 
 /// The payload of the batch engine.
 #[derive(Debug)]
@@ -29,6 +32,43 @@ pub(super) struct Piece {
     pub whole: bool,
     /// Where its records lie at the source, where that does not follow from its header: in a batch that was written anew.
     pub offsets: Option<Vec<SourceOffset>>,
+    /// Where its records were born, if that is told and is not the source.
+    pub born: Option<Arc<Born>>,
+}
+
+/// What is told of a piece to whoever decides whether it is brought on.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// Where its records were born; `None`: on the source itself.
+    pub born: Option<&'a Born>,
+    /// The source offsets that it stands for.
+    pub range: SourceRange,
+}
+
+impl Pieces {
+    /// What is told of each piece.
+    pub fn told(&self) -> impl Iterator<Item = Told<'_>> {
+        self.list.iter().map(|piece| Told { born: piece.born.as_deref(), range: piece.covers() })
+    }
+
+    /// Takes off the pieces from `at` on.
+    #[must_use]
+    pub fn split_off(&mut self, at: SourceOffset) -> Pieces {
+        let first = self.list.iter().position(|piece| piece.covers().from >= at).unwrap_or(self.list.len());
+        Pieces { list: self.list.split_off(first), hold: self.hold.take() }
+    }
+
+    /// Records and bytes.
+    #[must_use]
+    pub fn size(&self) -> (u32, u64) {
+        let size = |piece: &Piece| (piece.records, piece.view.bytes.len() as u64);
+        self.list.iter().map(size).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    /// Leaves out what is not `wanted`.
+    pub fn retain(&mut self, wanted: impl Fn(&Told<'_>) -> bool) {
+        self.list.retain(|piece| wanted(&Told { born: piece.born.as_deref(), range: piece.covers() }));
+    }
 }
 
 impl Piece {
@@ -114,7 +154,7 @@ fn take(cut: &mut Cut, view: BatchView, hidden: &mut Hidden, from: SourceOffset)
             let first =
                 if header.attributes.is_log_append_time() { header.max_timestamp } else { header.base_timestamp };
             summary.timestamp_min = if summary.timestamp_min < 0 { first } else { summary.timestamp_min.min(first) };
-            cut.list.push(Piece { view, from, records, whole, offsets: None });
+            cut.list.push(Piece { view, from, records, whole, offsets: None, born: None });
         }
     }
     cut.to = cut.to.max(end);

@@ -60,6 +60,7 @@ fn write_into(out: &mut Vec<Piece>, placed: &[Placed], codec: Codec, bytes_max: 
         records: u32::try_from(placed.len()).unwrap_or(u32::MAX),
         whole: true,
         offsets: Some(offsets),
+        born: None,
     });
     Ok(())
 }

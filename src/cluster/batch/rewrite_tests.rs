@@ -6,7 +6,7 @@ use super::*;
 fn piece(builder: BatchBuilder, from: i64) -> Piece {
     let view = BatchView::parse(&builder.build().unwrap()).unwrap();
     let records = view.header.records_count.unsigned_abs();
-    Piece { view, from: SourceOffset(from), records, whole: false, offsets: None }
+    Piece { view, from: SourceOffset(from), records, whole: false, offsets: None, born: None }
 }
 
 fn three(codec: Codec) -> BatchBuilder {
@@ -62,6 +62,6 @@ fn damage_is_not_written_anew_with_a_good_checksum() {
     let mut bad = good.to_vec();
     *bad.last_mut().unwrap() ^= 1;
     let view = BatchView::parse(&Bytes::from(bad)).unwrap();
-    let piece = Piece { view, from: SourceOffset(10), records: 3, whole: false, offsets: None };
+    let piece = Piece { view, from: SourceOffset(10), records: 3, whole: false, offsets: None, born: None };
     assert!(read(&piece, &[]).is_err());
 }

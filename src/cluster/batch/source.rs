@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::budget::Budget;
+use super::origins::Origins;
 use super::wake::Wake;
 use crate::cluster::Admin;
 use crate::cluster::carried::Carried;
@@ -49,6 +50,8 @@ pub(super) struct Shared {
     pub client: Client,
     pub ends: EndsBoard,
     pub budget: Budget,
+    /// Tells where records were born; `None`: nobody asks.
+    pub origins: Option<Origins>,
     readers: Mutex<HashMap<LaneId, Reader>>,
     events: Mutex<Vec<SourceEvent<Carried>>>,
     /// Lanes came, went on, or lost their leader.
@@ -80,11 +83,12 @@ pub struct BatchSource {
 impl BatchSource {
     /// A source on the cluster of `admin`, read through `client`; `wake` is told when there is something to poll.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         admin: Admin,
         client: Client,
         ends: EndsBoard,
         budget: Budget,
+        origins: Option<Origins>,
         wake: Wake,
         runtime: &tokio::runtime::Handle,
     ) -> Self {
@@ -93,6 +97,7 @@ impl BatchSource {
             client,
             ends,
             budget,
+            origins,
             readers: Mutex::default(),
             events: Mutex::default(),
             changed: Notify::new(),

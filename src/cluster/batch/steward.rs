@@ -1,15 +1,15 @@
 //! The task behind a sink that makes lanes ready to write: finds their leaders, raises fences, and keeps a courier per broker.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use causeway_wire::client::ProducerId;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::fence::Place;
+use super::fence::{Place, Raised};
 use super::sink::{Lanes, Shared};
-use super::writer::{Phase, Writer};
+use super::writer::{Origin, Phase, Writer};
 use crate::core::batch::Session;
 use crate::core::ids::{LaneId, TopicId};
 use crate::core::lane::Failure;
@@ -94,44 +94,69 @@ async fn find_leaders(shared: &Shared) -> Vec<(LaneId, Session)> {
 /// One fence for every lane that has something to write and none yet; each is ready once its own tail is read. A partition without a leader would hold
 /// up the end of the fence's transaction, and with it every later fence: its lane waits for a leader first (L8).
 async fn raise_fences(shared: &Arc<Shared>, tasks: &mut JoinSet<()>) {
-    let wanting: Vec<(LaneId, Session, Place)> = {
+    let wanting: Vec<Wanting> = {
         let mut lanes = shared.lanes();
         let open = |w: &&mut Writer| w.phase == Phase::Open && w.leader.is_some() && !w.queue.is_empty();
         let open = lanes.writers.values_mut().filter(open).take(LANES_PER_FENCE);
         open.map(|writer| {
             writer.phase = Phase::Fencing;
-            (writer.id.clone(), writer.session, writer.place())
+            let (lane, session, place, origins) = (writer.id.clone(), writer.session, writer.place(), writer.origins());
+            Wanting { lane, session, place, origins }
         })
         .collect()
     };
     if wanting.is_empty() {
         return;
     }
-    let places: Vec<Place> = wanting.iter().map(|(_, _, place)| place.clone()).collect();
-    let began = Instant::now();
-    let raised = shared.fence.raise(&places).await;
-    tracing::debug!(lanes = places.len(), elapsed = ?began.elapsed(), raised = raised.is_ok(), "fence");
-    for (lane, session, place) in wanting {
-        match &raised {
-            Err(failure) => shared.fail(&lane, session, failure.clone()),
-            Ok(raised) => match raised.refused.get(&(place.topic.clone(), place.partition)) {
-                Some(failure) => shared.fail(&lane, session, failure.clone()),
-                None => drop(tasks.spawn(make_ready(shared.clone(), lane, session, place, raised.producer))),
-            },
+    let mut raised: HashMap<Origin, Result<Raised, Failure>> = HashMap::new();
+    for origin in wanting.iter().flat_map(|wanting| wanting.origins.clone()).collect::<HashSet<_>>() {
+        let places = wanting.iter().filter(|wanting| wanting.origins.contains(&origin));
+        let places: Vec<Place> = places.map(|wanting| wanting.place.clone()).collect();
+        let began = Instant::now();
+        let outcome = shared.fence.raise(origin.as_deref(), &places).await;
+        tracing::debug!(lanes = places.len(), elapsed = ?began.elapsed(), raised = outcome.is_ok(), "fence");
+        raised.insert(origin, outcome);
+    }
+    for wanting in wanting {
+        match wanting.producers(&raised) {
+            Ok(producers) => drop(tasks.spawn(make_ready(shared.clone(), wanting, producers))),
+            Err(failure) => shared.fail(&wanting.lane, wanting.session, failure),
         }
     }
 }
 
+/// A lane that wants to write.
+struct Wanting {
+    lane: LaneId,
+    session: Session,
+    place: Place,
+    origins: Vec<Origin>,
+}
+
+impl Wanting {
+    /// A producer per origin, if the fences of all of them are up at its place.
+    fn producers(&self, raised: &HashMap<Origin, Result<Raised, Failure>>) -> Result<Vec<ProducerId>, Failure> {
+        let at = (self.place.topic.clone(), self.place.partition);
+        let one = |origin: &Origin| match raised.get(origin) {
+            Some(Ok(raised)) => raised.refused.get(&at).map_or(Ok(raised.producer), |failure| Err(failure.clone())),
+            Some(Err(failure)) => Err(failure.clone()),
+            None => Err(Failure::Bug { reason: format!("no fence was raised for {}", self.lane) }),
+        };
+        self.origins.iter().map(one).collect()
+    }
+}
+
 /// Reads a lane's tail; then it writes.
-async fn make_ready(shared: Arc<Shared>, lane: LaneId, session: Session, place: Place, producer: ProducerId) {
-    let tail = match shared.fence.tail(&place, producer).await {
+async fn make_ready(shared: Arc<Shared>, wanting: Wanting, producers: Vec<ProducerId>) {
+    let Wanting { lane, session, place, .. } = wanting;
+    let tail = match shared.fence.tail(&place, &producers).await {
         Ok(tail) => tail,
         Err(failure) => return shared.fail(&lane, session, failure),
     };
     let mut lanes = shared.lanes();
     let waits = |writer: &&mut Writer| writer.session == session && writer.phase == Phase::Fencing;
     let Some(writer) = lanes.writers.get_mut(&lane).filter(waits) else { return };
-    writer.fenced(producer, tail);
+    writer.fenced(&producers, tail);
     let led = lanes.put(&lane);
     drop(lanes);
     if led {

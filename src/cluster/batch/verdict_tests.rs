@@ -7,7 +7,7 @@ fn piece(records: u32) -> Piece {
     let mut builder = BatchBuilder::new(Codec::None).base_offset(20);
     (0..records).for_each(|time| builder.push(time.into(), None, Some(b"v"), &[]).unwrap());
     let view = BatchView::parse(&builder.build().unwrap()).unwrap();
-    Piece { view, from: SourceOffset(20), records, whole: true, offsets: None }
+    Piece { view, from: SourceOffset(20), records, whole: true, offsets: None, born: None }
 }
 
 fn verdict(code: ErrorCode, answer: &PartitionProduceResponse, records: u32) -> Failure {

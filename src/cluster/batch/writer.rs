@@ -14,6 +14,7 @@ use crate::cluster::pen::sequence_after;
 use crate::core::batch::{Session, SourceRange};
 use crate::core::ids::{LaneId, SourceOffset, TargetOffset, TopicId};
 use crate::core::offset_map::{Run, push_run};
+use crate::core::origins::Born;
 
 /// A batch smaller than this costs more by itself than its records do.
 const TINY_BYTES: usize = 4 << 10;
@@ -84,6 +85,27 @@ pub(super) struct Done {
     pub runs: Vec<Run>,
 }
 
+/// Where records come from; `None`: from the source itself.
+pub(super) type Origin = Option<Arc<Born>>;
+
+/// A producer for the records of one origin.
+#[derive(Debug)]
+struct Signer {
+    origin: Origin,
+    producer: ProducerId,
+    next_sequence: i32,
+}
+
+impl Signer {
+    fn new(origin: Origin) -> Self {
+        Signer { origin, producer: ProducerId { id: -1, epoch: -1 }, next_sequence: 0 }
+    }
+}
+
+fn is_of(signer: &Signer, born: Option<&Arc<Born>>) -> bool {
+    signer.origin.as_ref().map(|born| &born.cluster) == born.map(|born| &born.cluster)
+}
+
 #[derive(Debug)]
 pub(super) struct Writer {
     pub id: LaneId,
@@ -100,8 +122,14 @@ pub(super) struct Writer {
     pub bytes_max: usize,
     /// Where the lane is written down up to.
     from: TargetOffset,
-    producer: ProducerId,
-    next_sequence: i32,
+    /// Behind everything that was answered for in this session.
+    answered: TargetOffset,
+    /// A producer per origin of records, that of the source first.
+    signers: Vec<Signer>,
+    /// Which of them the pieces on their way are of: all of the same one, so that what comes after them cannot overtake them.
+    signer: usize,
+    /// Pieces on their way.
+    sent: usize,
     pending: VecDeque<Pending>,
     /// Batches not answered, over all lanes of the sink.
     unanswered: Arc<AtomicUsize>,
@@ -122,8 +150,10 @@ impl Writer {
             tail: Tail::default(),
             bytes_max,
             from: TargetOffset::ZERO,
-            producer: ProducerId { id: -1, epoch: -1 },
-            next_sequence: 0,
+            answered: TargetOffset::ZERO,
+            signers: vec![Signer::new(None)],
+            signer: 0,
+            sent: 0,
             pending: VecDeque::new(),
             unanswered,
             numbers: 0,
@@ -133,7 +163,7 @@ impl Writer {
     /// Forgets everything; what is written next comes behind `from`.
     pub fn reset(&mut self, session: Session, from: TargetOffset) {
         self.clear();
-        (self.session, self.from, self.phase) = (session, from, Phase::Open);
+        (self.session, self.from, self.answered, self.phase) = (session, from, from, Phase::Open);
         self.tail = Tail::default();
     }
 
@@ -141,15 +171,42 @@ impl Writer {
     pub fn clear(&mut self) {
         self.queue.clear();
         self.pending.clear();
+        self.sent = 0;
     }
 
-    /// From now on it writes under this producer, behind what had landed.
-    pub fn fenced(&mut self, producer: ProducerId, tail: Tail) {
-        (self.producer, self.next_sequence, self.tail, self.phase) = (producer, 0, tail, Phase::Ready);
+    /// From now on it writes under these producers, one per origin, behind what had landed.
+    pub fn fenced(&mut self, producers: &[ProducerId], tail: Tail) {
+        for (signer, producer) in self.signers.iter_mut().zip(producers) {
+            (signer.producer, signer.next_sequence) = (*producer, 0);
+        }
+        (self.tail, self.phase) = (tail, Phase::Ready);
     }
 
     pub fn place(&self) -> Place {
-        Place { topic: self.topic.clone(), partition: self.id.partition.0, from: self.from }
+        Place { topic: self.topic.clone(), partition: self.id.partition.0, from: self.from.max(self.answered) }
+    }
+
+    /// The origins that it needs a producer for.
+    pub fn origins(&self) -> Vec<Origin> {
+        self.signers.iter().map(|signer| signer.origin.clone()).collect()
+    }
+
+    /// Makes the producer of the next piece the one to write under. `false`: not while others are on their way. A new origin asks for a fence first.
+    pub fn turn(&mut self) -> bool {
+        let Some(next) = self.queue.front() else { return false };
+        let born = next.piece.born.as_ref();
+        if self.signs(born) {
+            return true;
+        }
+        if self.sent > 0 {
+            return false;
+        }
+        self.signer = self.signers.iter().position(|signer| is_of(signer, born)).unwrap_or(self.signers.len());
+        if self.signer == self.signers.len() {
+            self.signers.push(Signer::new(born.cloned()));
+            self.phase = Phase::Open;
+        }
+        self.phase == Phase::Ready
     }
 
     /// Queues a batch. A batch of which nothing is to be written is answered at once.
@@ -175,11 +232,14 @@ impl Writer {
     pub fn next_group(&mut self) -> Vec<Queued> {
         let Some(first) = self.queue.front() else { return Vec::new() };
         let (number, codec) = (first.number, first.piece.view.header.attributes.codec().ok());
+        let born = first.piece.born.clone();
         let mut bytes = 0;
         let tiny = self.queue.iter().take(GROUP_MAX).take_while(|queued| {
             let size = queued.piece.view.bytes.len();
             bytes += size;
-            let like = queued.number == number && queued.piece.view.header.attributes.codec().ok() == codec;
+            let like = queued.number == number
+                && queued.piece.born == born
+                && queued.piece.view.header.attributes.codec().ok() == codec;
             like && size < TINY_BYTES && bytes <= GROUP_BYTES_MAX
         });
         let tiny = tiny.count();
@@ -196,6 +256,8 @@ impl Writer {
 
     /// Notes where records landed that an older writer had written.
     pub fn found(&mut self, number: u64, runs: Vec<Run>) {
+        let last = runs.iter().map(|run| run.target_last().next()).max();
+        self.answered = self.answered.max(last.unwrap_or(self.answered));
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.number == number) {
             runs.into_iter().for_each(|run| push_run(&mut pending.runs, run));
         }
@@ -203,6 +265,7 @@ impl Writer {
 
     /// Notes where a piece landed. Pieces are answered in the order in which they were sent.
     pub fn landed(&mut self, number: u64, runs: Vec<Run>) -> Option<Done> {
+        self.sent = self.sent.saturating_sub(1);
         self.found(number, runs);
         self.became(number, 1, 0);
         self.done(number)
@@ -217,13 +280,25 @@ impl Writer {
 
     /// Producer fields of the next batch of so many records.
     pub fn sign(&mut self, records: u32) -> (i64, i16, i32) {
-        let sequence = self.next_sequence;
-        self.next_sequence = sequence_after(sequence, i32::try_from(records).unwrap_or(i32::MAX));
-        (self.producer.id, self.producer.epoch, sequence)
+        self.sent += 1;
+        let signer = &mut self.signers[self.signer];
+        let sequence = signer.next_sequence;
+        signer.next_sequence = sequence_after(sequence, i32::try_from(records).unwrap_or(i32::MAX));
+        (signer.producer.id, signer.producer.epoch, sequence)
     }
 
     /// Something waits, and nothing keeps it back.
     pub fn is_due(&self) -> bool {
-        self.phase == Phase::Ready && !self.in_hand && !self.queue.is_empty()
+        let Some(next) = self.queue.front() else { return false };
+        self.phase == Phase::Ready && !self.in_hand && (self.sent == 0 || self.signs(next.piece.born.as_ref()))
+    }
+
+    /// Whether the current producer is that of this origin.
+    fn signs(&self, born: Option<&Arc<Born>>) -> bool {
+        is_of(&self.signers[self.signer], born)
     }
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

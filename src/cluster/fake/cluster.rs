@@ -19,6 +19,8 @@ pub struct FakeRecord {
     pub home: i32,
     /// The provenance header, if it has one.
     pub hops: Option<Vec<u8>>,
+    /// The producer of a flow wrote it, and the list of producers says so.
+    pub copy: bool,
 }
 
 impl FakeRecord {

@@ -71,7 +71,7 @@ impl Late {
             && same
             && self.fence.is_none_or(|fence| fence >= log.fence)
         {
-            log.append(record);
+            log.append(FakeRecord { copy: self.fence.is_some(), ..record });
         }
         true
     }
@@ -177,7 +177,8 @@ impl FakeSink {
             let log = cluster.log(topic, lane.partition.0)?;
             let from = if planted::is(Bug::ForgetTail) { end } else { queue.from.get().min(end) };
             queue.tail = Landed::behind(queue.from);
-            log.records.range(from..end).for_each(|(at, record)| queue.tail.push(TargetOffset(*at), record.uid));
+            let ours = log.records.range(from..end).filter(|(_, record)| record.copy);
+            ours.for_each(|(at, record)| queue.tail.push(TargetOffset(*at), record.uid));
         }
         if cluster.log(topic, lane.partition.0)?.fence > queue.fence? {
             return None;
@@ -201,7 +202,11 @@ impl FakeSink {
             if marker {
                 log.mark();
             }
-            let run = Run::new(*offset, 1, TargetOffset(log.append(record.clone())));
+            let run = Run::new(
+                *offset,
+                1,
+                TargetOffset(log.append(FakeRecord { copy: self.exactly_once, ..record.clone() })),
+            );
             push_run(&mut runs, run);
         }
         (runs, None)

@@ -179,12 +179,18 @@ impl Lane {
         self.held = Some(held.unwrap_or_default());
         self
     }
-    /// Notes where a record that is held back lies at the target. To be said before its batch is `Fetched`.
-    pub fn note_held(&mut self, source: SourceOffset, target: TargetOffset) {
+    /// Notes where a record that is held back lies at the target. To be said before its batch is `Fetched`. Where nobody knows, it may lie anywhere
+    /// behind the last one, and readers from before it are sent there.
+    pub fn note_held(&mut self, source: SourceOffset, target: Option<TargetOffset>) {
         if let Some(held) = &mut self.held {
-            held.push(source, target);
+            held.push(source, target.or_else(|| held.end()).unwrap_or(TargetOffset::ZERO));
             self.held_dirty = true;
         }
+    }
+    /// Counts records that were left out of a batch before it is `Fetched`: another flow brings them to the target, or they come from there.
+    pub fn count_left_out(&mut self, records: u64) {
+        self.suppressed.records += records;
+        self.suppressed_dirty |= records > 0;
     }
     /// Counts records that were found to be forged or copied by an application, and were delivered.
     pub fn count_forged(&mut self, records: u64) {
