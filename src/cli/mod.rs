@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod demo;
 pub mod failover;
 pub mod flow;
+pub mod import;
 pub mod init;
 pub mod offsets;
 pub mod out;
@@ -40,6 +41,9 @@ pub enum Verb {
     Run(run::RunArgs),
     /// Print a configuration to start from
     Init(init::InitArgs),
+    /// Print a configuration made from that of another replicator
+    #[command(subcommand)]
+    Import(import::ImportVerb),
     /// Start two clusters, a flow, a producer and a group on this machine, and watch; or lose a region
     Demo(demo::DemoArgs),
     /// Show what each flow is doing
@@ -89,6 +93,7 @@ fn dispatch(verb: Verb, out: &Out) -> anyhow::Result<Exit> {
     match verb {
         Verb::Run(args) => run::run(&args),
         Verb::Init(args) => init::render(&args).and_then(|text| out.text(&text)).map(|()| Exit::Fine),
+        Verb::Import(verb) => import::run(&verb, out).map(|()| Exit::Fine),
         Verb::Broker(args) => runtime()?.block_on(broker::run(args)).map(|()| Exit::Fine),
         Verb::Demo(args) => demo::run(&args, out),
         Verb::Status(args) => status::run(&args, out),

@@ -24,7 +24,7 @@ use ::config::{Map, Value, ValueKind};
 pub use check::{ADMIN_LISTEN, STORE_DIR};
 pub use client::ClientSettings;
 pub use error::{ConfigError, Problem};
-pub use parse::host_port;
+pub use parse::{host_port, label};
 pub use pattern::{Pattern, Patterns};
 pub use scalars::{ENV_PREFIX, OVERRIDABLE, Override};
 pub use secret::Secret;
