@@ -1,7 +1,7 @@
 //! Loop prevention by `cluster.id` and hop list (L4), built so that a forged or copied header never loses a record (F40).
 //!
-//! Only flows on a cycle under identity names (`graph::needs_provenance`) write and read the header [`HEADER`]; all others leave records
-//! byte for byte as they are. The header lists where a record has been, origin first, with a digest of its content. It is a claim, not a
+//! Only flows of the record engine on a cycle under identity names (`graph::needs_provenance`) write and read the header [`HEADER`]; all others leave
+//! records byte for byte as they are (the batch engine tells by producers: [`super::origins`]). The header lists where a record has been, origin first, with a digest of its content. It is a claim, not a
 //! proof: a record stays back only where the offset map of the flow that brought it agrees, or where the record it claims to be a copy
 //! of was read at the target and is the same. Whatever stays back is counted; so is what was forged, and delivered.
 use serde::{Deserialize, Serialize};

@@ -81,12 +81,12 @@ impl Router {
             Some(at) if at <= batch.range.from => return Routed::Wait(batch),
             at => at.map(|at| Box::new(split_off(&mut batch, at))),
         };
-        let brought = |born: &Born| {
-            born.cluster != self.target_id
-                && self.node(&edges, born).is_none_or(|origin| graph::carries(&edges, &self.flow, &origin))
-        };
+        let mut brought: HashMap<ClusterId, bool> = HashMap::new();
+        for born in batch.payload.told().filter_map(|told| told.born) {
+            brought.entry(born.cluster.clone()).or_insert_with(|| self.brings(&edges, born));
+        }
         let before = batch.payload.size().0;
-        batch.payload.retain(|told| told.born.is_none_or(brought));
+        batch.payload.retain(|told| told.born.is_none_or(|born| brought[&born.cluster]));
         (batch.summary.records, batch.summary.bytes) = batch.payload.size();
         let left_out = u64::from(before - batch.summary.records);
         if left_out > 0 {
@@ -95,6 +95,12 @@ impl Router {
             metrics::counter!(names::LOOP_RECORDS_DROPPED, "flow" => flow, "topic" => topic).increment(left_out);
         }
         Routed::Done { batch, left_out, held, waits }
+    }
+
+    /// Whether it is this flow that brings what was born there to the target.
+    fn brings(&self, edges: &[Edge], born: &Born) -> bool {
+        born.cluster != self.target_id
+            && self.node(edges, born).is_none_or(|origin| graph::carries(edges, &self.flow, &origin))
     }
 
     fn edges_of(&mut self, topic: &TopicName) -> Arc<Vec<Edge>> {

@@ -61,8 +61,8 @@ pub(super) struct Fence {
     exactly_once: bool,
     /// Where records come from that nothing else is told of.
     source: Arc<Born>,
-    /// The producers that flows write with at the target.
-    origins: Arc<Origins>,
+    /// The producers that flows write with at the target; `None`: these are not listed.
+    origins: Option<Arc<Origins>>,
     reads: Arc<Semaphore>,
 }
 
@@ -78,8 +78,17 @@ pub(super) struct Raised {
 impl Fence {
     /// Fences for a flow from `source`, at the cluster of `admin`; `client` has connections to it for itself.
     #[must_use]
-    pub fn new(admin: Admin, client: Client, flow: FlowName, source: Arc<Born>, exactly_once: bool) -> Self {
-        let (origins, reads) = (Arc::new(Origins::new(admin.clone())), Arc::new(Semaphore::new(READS_MAX)));
+    pub fn new(
+        admin: Admin,
+        client: Client,
+        flow: FlowName,
+        source: Arc<Born>,
+        exactly_once: bool,
+        tells_origins: bool,
+    ) -> Self {
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        // at least once every session has producers of its own: they are listed only where somebody may ask, or the list would grow for nothing
+        let origins = (exactly_once || tells_origins).then(|| Arc::new(Origins::new(admin.clone())));
         Fence { admin, client, flow, exactly_once, source, origins, reads }
     }
 
@@ -93,7 +102,9 @@ impl Fence {
             true => patiently(deadline, take).await.map_err(|error| self.failure(error))?,
             false => self.fresh_producer().await?,
         };
-        self.origins.list(producer.id, born).await.map_err(|error| failure(&error))?;
+        if let Some(origins) = &self.origins {
+            origins.list(producer.id, born).await.map_err(|error| failure(&error))?;
+        }
         if !self.exactly_once {
             return Ok(Raised { producer, refused: BTreeMap::new() });
         }

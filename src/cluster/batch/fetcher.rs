@@ -262,11 +262,9 @@ fn hand_out(shared: &Shared, asked: &Asked, cut: Cut, ends: SourceEnds) {
     while from < cut.to {
         let next = rest.split_off(rest.len().min(PIECES_MAX));
         let to = next.first().map_or(cut.to, |piece| piece.covers().from);
-        let bytes = rest.iter().map(|piece| piece.view.bytes.len()).sum();
-        let hold = (bytes > 0).then(|| Hold::of_lane(&shared.budget, bytes, asked.held.clone()));
-        let pieces = Pieces { list: rest, hold };
-        let range = SourceRange::new(from, to);
-        let (records, bytes) = pieces.size();
+        let mut pieces = Pieces { list: rest, hold: None };
+        let (range, (records, bytes)) = (SourceRange::new(from, to), pieces.size());
+        pieces.hold = (bytes > 0).then(|| Hold::of_lane(&shared.budget, bytes as usize, asked.held.clone()));
         let shape = if u64::from(records) == range.offsets() { Shape::Dense } else { Shape::Holes };
         shared.say(SourceEvent::Batch(Batch {
             lane: asked.lane.clone(),

@@ -82,7 +82,8 @@ impl BatchEngine {
         let origins = self.tells_origins.then(|| Origins::new(admin.clone()));
         let source = BatchSource::new(admin, client, board, budget, origins, wake.clone(), runtime);
         let (admin, client) = self.target.clone();
-        let fence = Fence::new(admin.clone(), client.clone(), self.flow.clone(), Arc::new(born), self.exactly_once);
+        let (flow, born) = (self.flow.clone(), Arc::new(born));
+        let fence = Fence::new(admin.clone(), client.clone(), flow, born, self.exactly_once, self.tells_origins);
         (source, BatchSink::new(admin, client, fence, wake, runtime))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use causeway_wire::ErrorCode;
-use causeway_wire::client::{ClientError, Isolation, TIMESTAMP_EARLIEST, TIMESTAMP_LATEST};
+use causeway_wire::client::{Isolation, TIMESTAMP_EARLIEST, TIMESTAMP_LATEST};
 use causeway_wire::records::{BatchBuilder, Batches, Codec, DECOMPRESSED_BYTES_MAX, RecordError};
 
 use super::piece::Piece;
@@ -115,7 +115,7 @@ impl Origins {
                     let start = client.list_offset(TOPIC, 0, TIMESTAMP_EARLIEST).await;
                     start.map_err(|error| self.admin.fail(error))?.offset.max(*next + 1)
                 }
-                outcome => outcome.map_err(|error| self.admin.fail(error))?,
+                outcome => outcome?,
             };
         }
         Ok(())
@@ -136,37 +136,28 @@ impl Origins {
         Ok(None)
     }
 
-    /// Reads some records from `next` on; answers where to go on.
-    async fn read(&self, next: i64) -> Result<i64, ClientError> {
+    /// Reads some records from `next` on; answers where to go on. What cannot be read is an error: nobody knows what flows wrote, and guessing could bring
+    /// records back (L4).
+    async fn read(&self, next: i64) -> Result<i64, ClusterError> {
         let isolation = Isolation::ReadUncommitted;
-        let fetched = self.admin.client().fetch_batches(TOPIC, 0, next, READ_BYTES, isolation).await?;
+        let fetched = self.admin.client().fetch_batches(TOPIC, 0, next, READ_BYTES, isolation).await;
         let mut to = next;
-        for batch in Batches::new(fetched.batches) {
-            let view = match batch {
-                Ok(view) => view,
-                Err(error) => {
-                    tracing::warn!(cluster = self.admin.alias(), topic = TOPIC, offset = to, %error, "unreadable");
-                    return Ok(to.max(next) + 1);
-                }
-            };
+        for batch in Batches::new(fetched.map_err(|error| self.admin.fail(error))?.batches) {
+            let view = batch.map_err(|error| self.unreadable(&error))?;
+            view.verify_crc().map_err(|error| self.unreadable(&error))?;
             to = to.max(view.header.next_offset());
             if view.header.attributes.is_control() {
                 continue;
             }
-            match view.records(DECOMPRESSED_BYTES_MAX) {
-                Ok(records) => records.iter().for_each(|record| {
-                    let key = record.key.as_deref().unwrap_or_default();
-                    if !self.known().producers.take(key, record.value.as_deref()) {
-                        tracing::warn!(
-                            cluster = self.admin.alias(),
-                            topic = TOPIC,
-                            offset = to,
-                            "a record that no flow wrote"
-                        );
-                    }
-                }),
-                Err(error) => {
-                    tracing::warn!(cluster = self.admin.alias(), topic = TOPIC, offset = to, %error, "unreadable")
+            for record in view.records(DECOMPRESSED_BYTES_MAX).map_err(|error| self.unreadable(&error))? {
+                let key = record.key.as_deref().unwrap_or_default();
+                if !self.known().producers.take(key, record.value.as_deref()) {
+                    tracing::warn!(
+                        cluster = self.admin.alias(),
+                        topic = TOPIC,
+                        offset = to,
+                        "a record that no flow wrote"
+                    );
                 }
             }
         }

@@ -136,7 +136,8 @@ impl Progress {
     }
     /// The lanes of a topic name, whatever their generation.
     pub fn lanes_of<'a>(&'a self, topic: &'a TopicName) -> impl Iterator<Item = &'a LaneState> {
-        self.lanes.values().filter(move |state| state.lane().topic() == topic)
+        let first = LaneId::new(topic.clone(), super::TopicId::UNKNOWN, i32::MIN);
+        self.lanes.range(first..).map(|(_, state)| state).take_while(move |state| state.lane().topic() == topic)
     }
     /// The gap ledger.
     pub fn gaps(&self) -> impl Iterator<Item = &Gap> {
